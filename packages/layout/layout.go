@@ -1,0 +1,34 @@
+// Package layout names where a node keeps its files and which user owns them.
+//
+// It is the one place that knows the paths below /perm (durable, ext4) and /run
+// (volatile, tmpfs), so that a daemon that writes a file and the daemon that
+// reads it cannot disagree. It holds constants only; each daemon takes its
+// directories as configuration and merely defaults to these.
+package layout
+
+// Durable directories, on the /perm partition.
+const (
+	Perm      = "/perm"
+	NodeDir   = Perm + "/node"   // node.json and fleet.json
+	MirrorDir = Perm + "/mirror" // the served tree, owner syncd
+	StageDir  = Perm + "/stage"  // fetched, not yet published, owner syncd
+	StateDir  = Perm + "/state"  // one folder a daemon
+)
+
+// Volatile files.
+const (
+	RunDir     = "/run"
+	HealthFile = RunDir + "/health.json"
+	ESP        = RunDir + "/esp" // where updated mounts the EFI system partition
+)
+
+// Numeric users of the daemons; the group has the same number. The image has no
+// /etc/passwd entries for them: nothing on a node looks users up by name.
+const (
+	HTTPD    = 801
+	RsyncD   = 802
+	SyncD    = 803
+	AcmeD    = 804
+	ConsoleD = 805
+	NTPD     = 806
+)
