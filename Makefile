@@ -1,0 +1,67 @@
+# Micro Mirror. `make help` lists the verbs.
+
+GO     ?= go
+BUILD  := $(GO) run ./cmd/build
+# Everything but the scenarios that boot the image, which carry a build tag.
+UNIT   := ./...
+NODE   ?= demo
+FLEET  ?= images/demo
+SIZE   ?= 4G
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-full check image manifest figures fuzz check-hardware powercut fmt clean
+
+help: ## list these verbs
+	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## build the image, boot it in QEMU, sync a demo upstream, serve it until Ctrl-C
+	@$(GO) run ./cmd/demo
+
+test: ## everything CI runs: check, then the booted image with real clients
+	@$(BUILD) deps test
+	@$(MAKE) --no-print-directory check
+	@$(BUILD) release
+	@$(BUILD) -tags faults release
+	$(GO) test -tags vm -timeout 40m -parallel 2 ./packages/scenario/...
+
+test-full: ## the long matrices: resumable, with progress (run it again to go on)
+	@$(BUILD) deps test
+	@$(BUILD) release
+	@$(BUILD) -tags faults release
+	$(GO) test -tags vm,full -timeout 12h -parallel 2 -v ./packages/scenario/...
+
+check: ## the fast part: format, vet, staticcheck, unit tests, repository rules
+	@$(BUILD) deps check
+	@unformatted=$$(gofmt -l cmd packages images); if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags vm,full,faults ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test $(UNIT)
+
+image: ## write build/NODE.img for a node of a fleet (NODE=demo FLEET=images/demo SIZE=4G)
+	@$(BUILD) deps build
+	@$(BUILD) release
+	@$(GO) run ./cmd/mirrorctl image --fleet $(FLEET) --node $(NODE) --size $(SIZE) --out build/$(NODE).img
+
+manifest: ## print what the built release is made of: every Go module, Debian package and hash
+	@$(BUILD) manifest
+
+figures: ## measure and print sizes, memory, boot and build times
+	@$(BUILD) deps test
+	@$(BUILD) figures
+
+check-hardware: ## show which driver of the image claims each device of hardware/
+	@$(BUILD) check-hardware
+
+fuzz: ## fuzz every parser of outside bytes (FUZZTIME=10m each, resumable)
+	@$(BUILD) fuzz
+
+bench-%: ## compare with the peer, print a table, write build/bench/NAME.json
+	@$(BUILD) deps bench
+	@$(GO) run ./cmd/bench $*
+
+fmt: ## format the source
+	gofmt -w cmd packages images
+
+clean: ## remove everything that was built
+	rm -rf build packages/kernel/lib packages/kernel/vmlinuz

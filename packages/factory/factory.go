@@ -1,0 +1,114 @@
+// Package factory builds a release from this repository: everything that an
+// image or an update is made of, in one folder.
+//
+// Promise: Build leaves in Options.Out the files that package release describes
+// (kernel, initramfs, root file system with its hash tree, loader, the template
+// of /perm, release.json) with a manifest and an SBOM beside them, or an error
+// that names the step. Nothing in Out is a mixture of two builds: release.json
+// is removed first and written last, and readers check its hashes.
+//
+// What comes from outside: Debian's kernel, loader and static e2fsck through
+// package deb, Go modules through the go command. Both are cached, so that a
+// second build reaches no network. Root is not needed, nothing is mounted.
+//
+// Files owned: <repository>/build/<variant>/ and what packages/kernel gets
+// filled with. One build at a time per repository (a lock file in build/).
+package factory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"micromirror/packages/release"
+)
+
+// Options say what to build.
+type Options struct {
+	// Repository is the top folder of the source tree.
+	Repository string
+	// Tags are Go build tags for every program in the image. "faults" compiles
+	// in the fault points that the tests use.
+	Tags []string
+	// Log receives one line a step, and the output of a step that failed.
+	Log io.Writer
+	// Offline forbids looking for newer Debian packages than those cached.
+	Offline bool
+}
+
+// Variant names the kind of build, which is also the name of its folder.
+func (o Options) Variant() string {
+	if slices.Contains(o.Tags, "faults") {
+		return "release-faults"
+	}
+	return "release"
+}
+
+// Out is where the release goes.
+func (o Options) Out() string { return filepath.Join(o.Repository, "build", o.Variant()) }
+
+func (o Options) work() string { return filepath.Join(o.Repository, "build", "work", o.Variant()) }
+
+// Build makes a release and returns its folder.
+func Build(ctx context.Context, o Options) (string, error) {
+	unlock, err := lock(filepath.Join(o.Repository, "build"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	for _, dir := range []string{o.Out(), o.work()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", fmt.Errorf("build: %w", err)
+		}
+	}
+	if err := os.Remove(filepath.Join(o.Out(), release.File)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("build: %w", err)
+	}
+	b := &build{Options: o}
+	for _, step := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"Debian packages", b.fetchDebian},
+		{"kernel and modules", b.fillKernel},
+		{"template of /perm", b.makePerm},
+		{"initramfs", b.makeInitrd},
+		{"manifest", b.writeManifest},
+		{"root file system", b.makeRoot},
+		{"release", b.writeRelease},
+	} {
+		start := time.Now()
+		if err := step.run(ctx); err != nil {
+			return "", fmt.Errorf("build %s: %w", step.name, err)
+		}
+		took := time.Since(start)
+		b.Times = append(b.Times, StepTime{step.name, took.Seconds()})
+		fmt.Fprintf(o.Log, "build: %-20s %6.1f s\n", step.name, took.Seconds())
+	}
+	return o.Out(), b.writeTimes()
+}
+
+// lock keeps two builds of one repository apart: gok and the kernel package are
+// shared between the variants.
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("build: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("build: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("build: lock %s: %w", f.Name(), err)
+	}
+	return func() { f.Close() }, nil
+}

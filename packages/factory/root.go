@@ -1,0 +1,123 @@
+package factory
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"micromirror/packages/verity"
+)
+
+// targetEnv is the environment in which programs for the node are compiled:
+// linux/amd64 at the level of the oldest CPU in hardware/ (no AVX2, BMI2, FMA).
+func targetEnv() []string {
+	return append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "GOAMD64=v2", "CGO_ENABLED=0")
+}
+
+func (b *build) tags() []string {
+	return append([]string{"gokrazy", "netgo", "osusergo"}, b.Tags...)
+}
+
+// makeRoot lets gok build the root file system and appends its hash tree.
+func (b *build) makeRoot(ctx context.Context) error {
+	c, err := readInstance(b.Repository)
+	if err != nil {
+		return err
+	}
+	etc, err := b.stageEtc()
+	if err != nil {
+		return err
+	}
+	c.extend(b.Tags, map[string]string{"/etc/micromirror": etc})
+	inst := filepath.Join(b.work(), "instance")
+	if err := c.write(inst, b.Repository); err != nil {
+		return err
+	}
+	squashfs := filepath.Join(b.work(), "root.squashfs")
+	// Truncating is left to us: gok overwrites a file in place.
+	if err := os.RemoveAll(squashfs); err != nil {
+		return err
+	}
+	if err := b.gok(ctx, c, "--parent_dir", b.work(), "-i", "instance", "overwrite", "--root="+squashfs); err != nil {
+		return err
+	}
+	img, err := os.Create(filepath.Join(b.Out(), "root.img"))
+	if err != nil {
+		return err
+	}
+	defer img.Close()
+	if err := copyInto(img, squashfs); err != nil {
+		return err
+	}
+	if b.rootHash, b.rootBlocks, err = verity.Append(img); err != nil {
+		return err
+	}
+	return img.Sync()
+}
+
+func copyInto(w io.Writer, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// gok runs gokrazy's packer. Its output is shown when it fails.
+func (b *build) gok(ctx context.Context, c *instance, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"tool", "gok"}, args...)...)
+	cmd.Dir = b.Repository
+	// gok finds out the target from its own environment, and the go command
+	// must not build gok itself for a target that differs from the host.
+	cmd.Env = append(os.Environ(), slices.Concat(c.env, []string{"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false")})...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("gok %s: %w\n%s", strings.Join(args, " "), err, out.Bytes())
+	}
+	return nil
+}
+
+// stageEtc collects what the image carries as /etc/micromirror: the version, the
+// manifest, the SBOM, and the hardware files that netd reads.
+func (b *build) stageEtc() (string, error) {
+	dir := filepath.Join(b.work(), "etc")
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	hw := filepath.Join(dir, "hardware")
+	if err := os.MkdirAll(hw, 0o755); err != nil {
+		return "", err
+	}
+	models, err := filepath.Glob(filepath.Join(b.Repository, "hardware", "*.json"))
+	if err != nil {
+		return "", err
+	}
+	for _, m := range models {
+		if err := copyFile(m, filepath.Join(hw, filepath.Base(m))); err != nil {
+			return "", err
+		}
+	}
+	for _, name := range []string{"manifest.json", "sbom.cdx.json"} {
+		if err := copyFile(filepath.Join(b.Out(), name), filepath.Join(dir, name)); err != nil {
+			return "", err
+		}
+	}
+	return dir, writeJSON(filepath.Join(dir, "version.json"), map[string]string{"version": b.version, "built": b.built})
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o644)
+}
