@@ -140,7 +140,7 @@ func FuzzMatch(f *testing.F) {
 		if len(pattern) > 12 || len(name) > 24 {
 			return // stars cost powers of the length; the patterns are ours
 		}
-		if Match(pattern, name) && strings.Trim(pattern, `*?[]\/`) == pattern && pattern != "" && !strings.HasSuffix(name, pattern) {
+		if Match(pattern, name) && !strings.ContainsAny(pattern, `*?[\/`) && !strings.HasSuffix(name, pattern) {
 			t.Errorf("literal %q matched %q", pattern, name)
 		}
 	})
