@@ -1,0 +1,124 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// file is what the table is kept on: a disk, or an image of one.
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	Sync() error
+}
+
+// Read returns the table of a disk of size bytes: the primary copy, or the
+// backup at the disk's end if the primary is damaged.
+func Read(r io.ReaderAt, size int64) (*Table, error) {
+	t, err := readPrimary(r)
+	if err == nil {
+		return t, nil
+	}
+	t, backupErr := readBackup(r, uint64(size)/SectorSize)
+	if backupErr == nil {
+		return t, nil
+	}
+	return nil, errors.Join(err, backupErr)
+}
+
+// Write puts a new table on a disk or image. What an earlier table said about
+// the same disk is lost first, so that an interrupted Write leaves no mixture.
+func Write(f file, t *Table) error {
+	if _, err := f.WriteAt(make([]byte, SectorSize), SectorSize); err != nil {
+		return fmt.Errorf("clear old partition table: %w", err)
+	}
+	_, err := update(f, t)
+	return err
+}
+
+// RepairAndGrow brings the table of the running disk in order: it restores a
+// damaged copy from the other one, extends /perm to the end of the disk if the
+// disk is larger than the table says, and tells the kernel. It reports whether
+// it wrote anything.
+func RepairAndGrow(f *os.File) (changed bool, err error) {
+	size, err := Size(f)
+	if err != nil {
+		return false, err
+	}
+	t, changed, err := repairAndGrow(f, uint64(size)/SectorSize)
+	if err != nil {
+		return changed, fmt.Errorf("repair partition table of %s: %w", f.Name(), err)
+	}
+	if err := tellKernel(f, "/sys", t); err != nil {
+		return changed, fmt.Errorf("tell the kernel about the partitions of %s: %w", f.Name(), err)
+	}
+	return changed, nil
+}
+
+func repairAndGrow(f file, sectors uint64) (_ *Table, changed bool, err error) {
+	t, err := readPrimary(f)
+	if err != nil {
+		backup, backupErr := readBackup(f, sectors)
+		if backupErr != nil {
+			return nil, false, errors.Join(err, backupErr)
+		}
+		// The backup is the only good copy: leave it alone until there are two.
+		if err := writeSynced(f, backup.primary(), SectorSize); err != nil {
+			return nil, false, err
+		}
+		t, changed = backup, true
+	}
+	want, err := t.grown(sectors)
+	if err != nil {
+		return nil, changed, err
+	}
+	updated, err := update(f, want)
+	return want, changed || updated, err
+}
+
+// update writes what differs from t: first the backup, then, when that is on the
+// disk, the primary copy. At any moment one of the two is complete.
+func update(f file, t *Table) (changed bool, err error) {
+	for _, part := range []struct {
+		data []byte
+		off  int64
+	}{
+		{t.backup(), t.backupOffset()},
+		{t.primary(), SectorSize},
+		{protectiveMBR(t.Sectors), mbrOffset},
+	} {
+		d, err := differs(f, part.data, part.off)
+		if err != nil {
+			return changed, fmt.Errorf("compare partition table: %w", err)
+		}
+		if !d {
+			continue
+		}
+		if err := writeSynced(f, part.data, part.off); err != nil {
+			return changed, err
+		}
+		changed = true
+	}
+	return changed, nil
+}
+
+func writeSynced(f file, b []byte, off int64) error {
+	if _, err := f.WriteAt(b, off); err != nil {
+		return fmt.Errorf("write partition table: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("flush partition table: %w", err)
+	}
+	return nil
+}
+
+// Size returns the size of a disk or image in bytes.
+func Size(f *os.File) (int64, error) {
+	n, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, fmt.Errorf("size of %s: %w", f.Name(), err)
+	}
+	return n, nil
+}

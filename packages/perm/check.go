@@ -1,0 +1,108 @@
+package perm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// Outcome is what Check found.
+type Outcome int
+
+// The outcomes. Bad means that only Remake helps.
+const (
+	Bad Outcome = iota
+	Clean
+	Repaired
+)
+
+func (o Outcome) String() string {
+	switch o {
+	case Clean:
+		return "clean"
+	case Repaired:
+		return "repaired"
+	default:
+		return "bad"
+	}
+}
+
+// How long the two passes may take. A full pass over an 8 TiB hard disk takes
+// less than half an hour; one that takes longer than its limit hangs, and
+// fetching the mirror again is the lesser evil.
+const (
+	preenLimit = 30 * time.Minute
+	forceLimit = 2 * time.Hour
+	pingEvery  = 2 * time.Second
+	outputTail = 2000
+)
+
+// Exit codes of e2fsck(8); a combination of bits.
+const (
+	exitCorrected   = 1
+	exitReboot      = 2 // the file system was mounted: cannot be, here
+	exitUncorrected = 4
+)
+
+// Check replays the journal of the ext4 file system on dev and repairs it: what
+// is safe first (e2fsck -p), everything then (e2fsck -fy). e2fsck is the path of
+// that program, ping is called every two seconds. An error comes with Bad and
+// says why; it holds the end of e2fsck's output.
+func Check(ctx context.Context, dev, e2fsck string, ping func()) (Outcome, error) {
+	outcome, err := pass(ctx, preenLimit, ping, e2fsck, "-p", dev)
+	if outcome != Bad || ctx.Err() != nil {
+		return outcome, err
+	}
+	outcome, forceErr := pass(ctx, forceLimit, ping, e2fsck, "-fy", dev)
+	if outcome != Bad {
+		return Repaired, nil
+	}
+	return Bad, fmt.Errorf("check %s: %w", dev, errors.Join(err, forceErr))
+}
+
+// pass runs e2fsck once. It returns at the limit even if the process cannot be
+// killed because the disk does not answer.
+func pass(ctx context.Context, limit time.Duration, ping func(), e2fsck, mode, dev string) (Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var out bytes.Buffer
+	// -E no_optimize_extents: time is spent on repairs only.
+	cmd := exec.CommandContext(ctx, e2fsck, mode, "-E", "no_optimize_extents", dev)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Env = append(os.Environ(), "E2FSCK_CONFIG="+os.DevNull)
+	if err := cmd.Start(); err != nil {
+		return Bad, fmt.Errorf("start e2fsck: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			ping()
+		case err := <-done:
+			ping()
+			return judge(mode, cmd.ProcessState.ExitCode(), err, out.String())
+		case <-ctx.Done():
+			return Bad, fmt.Errorf("e2fsck %s: %w", mode, context.Cause(ctx))
+		}
+	}
+}
+
+// judge turns e2fsck's exit code into an outcome.
+func judge(mode string, code int, err error, out string) (Outcome, error) {
+	switch {
+	case code == 0:
+		return Clean, nil
+	case code > 0 && code&^(exitCorrected|exitReboot) == 0:
+		return Repaired, nil
+	}
+	out = strings.TrimSpace(out)
+	return Bad, fmt.Errorf("e2fsck %s: %w: %s", mode, err, out[max(0, len(out)-outputTail):])
+}
