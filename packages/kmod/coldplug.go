@@ -1,0 +1,54 @@
+package kmod
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// maxRounds bounds how deep drivers that bring forth further devices may nest:
+// host controller, bus, disk, and one to spare.
+const maxRounds = 5
+
+// Coldplug loads the modules that the devices present ask for, if want says so
+// of their modalias, and goes round again for the devices that these bring
+// forth. It answers with what went wrong, device by device; a device without a
+// module is no error.
+func (l *Loader) Coldplug(want func(modalias string) bool) error {
+	tried := map[string]bool{}
+	var errs []error
+	for range maxRounds {
+		fresh := false
+		for _, a := range l.modaliases() {
+			if tried[a] || !want(a) {
+				continue
+			}
+			tried[a], fresh = true, true
+			if err := l.Load(a); err != nil && !errors.Is(err, ErrNotFound) {
+				errs = append(errs, err)
+			}
+		}
+		if !fresh {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// modaliases lists what the devices present say they are.
+func (l *Loader) modaliases() (aliases []string) {
+	filepath.WalkDir(filepath.Join(l.sys, "devices"), func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() != "modalias" {
+			return nil // devices come and go while we look
+		}
+		if b, err := os.ReadFile(p); err == nil {
+			if a := strings.TrimSpace(string(b)); a != "" {
+				aliases = append(aliases, a)
+			}
+		}
+		return nil
+	})
+	return aliases
+}
