@@ -1,0 +1,125 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"micromirror/packages/project"
+)
+
+// Names of the files in a node's configuration folder.
+const (
+	NodeFile  = "node.json"
+	FleetFile = "fleet.json"
+	// OldSuffix marks the last good copy of either.
+	OldSuffix = ".old"
+)
+
+// ReadDesk reads both files and refuses anything wrong. The error is Problems.
+func ReadDesk(fleetFile, nodeFile string) (*Config, error) {
+	c, problems, _ := read(fleetFile, nodeFile, func(string) string { return "" })
+	if len(problems) > 0 {
+		return nil, Problems(problems)
+	}
+	return c, nil
+}
+
+// ReadNode reads the files in dir as a node does. The Config is never nil; the
+// error is set only when neither file gave anything at all.
+func ReadNode(dir string) (*Config, []Problem, error) {
+	old := func(file string) string { return file + OldSuffix }
+	return read(filepath.Join(dir, FleetFile), filepath.Join(dir, NodeFile), old)
+}
+
+func read(fleetFile, nodeFile string, fallback func(string) string) (*Config, []Problem, error) {
+	fleet := newDecoder(fleetFile)
+	f := Fleet{Projects: project.Catalogue()}
+	haveFleet := fleet.load(fallback(fleetFile), &f)
+	if haveFleet {
+		f = fleet.fleetFrom(f)
+	}
+	node := newDecoder(nodeFile)
+	var r rawNode
+	c := &Config{Fleet: f}
+	haveNode := node.load(fallback(nodeFile), &r)
+	if haveNode {
+		c.Node = node.nodeFrom(r, f.Projects)
+	}
+	if haveNode && haveFleet {
+		node.wholeName(c)
+	}
+	problems := append(fleet.problems, node.problems...)
+	if !haveFleet && !haveNode {
+		return c, problems, fmt.Errorf("read configuration: %w", Problems(problems))
+	}
+	return c, problems, nil
+}
+
+// wholeName checks what only both files together can break.
+func (d *decoder) wholeName(c *Config) {
+	if name := c.Hostname(); len(name) > 253 {
+		d.bad("name", show(c.Node.Name), "makes the full name longer than 253 characters", "shorten it")
+	}
+}
+
+// load fills dst from the decoder's file, or from its fallback when the file
+// cannot be used at all.
+func (d *decoder) load(fallback string, dst any) bool {
+	for _, file := range []string{d.file, fallback} {
+		if file == "" {
+			continue
+		}
+		v, line, err := parseFile(file)
+		if err == nil {
+			d.file = file
+			return d.assign("", v, reflect.ValueOf(dst).Elem())
+		}
+		if file == fallback && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		d.problems = append(d.problems, Problem{File: file, Line: line, Reason: err.Error(), Remedy: remedyFor(err)})
+	}
+	return false
+}
+
+func remedyFor(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "create it; packages/node/reference shows one"
+	case errors.Is(err, fs.ErrPermission):
+		return "make it readable"
+	default:
+		return "correct it; packages/node/reference shows one"
+	}
+}
+
+func parseFile(file string) (value, int, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return value{}, 0, plain(err)
+	}
+	defer f.Close()
+	data, err := readAll(f)
+	if err != nil {
+		return value{}, 0, plain(err)
+	}
+	return parse(data)
+}
+
+// readAll reads one byte more than a file may have, so that parse can tell.
+func readAll(f *os.File) ([]byte, error) {
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
+}
+
+// plain drops the path from an error: the problem names the file itself.
+func plain(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("cannot be read: %w", p.Err)
+	}
+	return err
+}
