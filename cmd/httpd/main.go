@@ -1,0 +1,68 @@
+// Command httpd serves the mirror tree over HTTP; package httpd says what it
+// promises.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"micromirror/packages/daemon"
+	"micromirror/packages/httpd"
+	"micromirror/packages/layout"
+	"micromirror/packages/node"
+	"micromirror/packages/sandbox"
+)
+
+func main() {
+	var f flags
+	flag.StringVar(&f.listen, "listen", ":80", "TCP address to serve on")
+	flag.StringVar(&f.root, "root", layout.MirrorDir, "directory to serve")
+	flag.StringVar(&f.node, "node", layout.NodeDir, "directory of node.json and fleet.json")
+	flag.StringVar(&f.state, "state", layout.StateDir+"/syncd", "directory of the projects' state")
+	flag.StringVar(&f.run, "run", layout.RunDir, "directory of volatile files")
+	flag.BoolVar(&f.confine, "sandbox", true, "drop privileges before serving")
+	flag.Parse()
+	daemon.Main("httpd", f.serve)
+}
+
+type flags struct {
+	listen, root, node, state, run string
+	confine                        bool
+}
+
+func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	// Granting a directory needs it to be there, whoever starts first.
+	for _, dir := range []string{f.root, f.state} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	config, problems, err := node.ReadNode(f.node)
+	if err != nil {
+		return err
+	}
+	for _, p := range problems {
+		log.Warn("node configuration", "problem", p.String())
+	}
+	if f.confine {
+		policy := sandbox.Policy{UID: layout.HTTPD, GID: layout.HTTPD, Read: []string{f.root, f.state, f.run}}
+		if err := sandbox.Enter(policy, log); err != nil {
+			return err
+		}
+	}
+	site, err := httpd.NewSite(ctx, config, httpd.Dirs{Root: f.root, State: f.state, Run: f.run}, log)
+	if err != nil {
+		return err
+	}
+	daemon.Notice(log, "serving on "+l.Addr().String())
+	return httpd.Serve(ctx, l, httpd.Config{Site: site, Grace: 30 * time.Second, Log: log})
+}

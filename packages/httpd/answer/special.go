@@ -1,0 +1,65 @@
+package answer
+
+import (
+	_ "embed"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"micromirror/packages/httpd/page"
+)
+
+//go:embed favicon.svg
+var favicon []byte
+
+// robots asks crawlers to leave the trees alone: a mirror's files are found by
+// their projects, and a crawl of them is load without a reader.
+const robots = "User-agent: *\nAllow: /$\nDisallow: /\n"
+
+// special answers for the names that the node itself provides, nil for others.
+// A file of the same name in the tree is hidden by them.
+func (s *Site) special(r *Request, name string, dir bool) *Response {
+	if name == "." {
+		if wantsJSON(r.Accept) {
+			return nil
+		}
+		return generated(http.StatusOK, htmlType, page.Front(s.Page, s.Status.Report(), s.Texts, hostOf(r.Host, s.Page.Name)))
+	}
+	if dir || strings.Contains(name, "/") {
+		return nil
+	}
+	switch name {
+	case "status.json":
+		return s.statusJSON()
+	case "healthz":
+		healthy, report := s.Health()
+		if healthy {
+			return generated(http.StatusOK, "application/json", report)
+		}
+		return generated(http.StatusServiceUnavailable, "application/json", report)
+	case "robots.txt":
+		return generated(http.StatusOK, "text/plain", []byte(robots))
+	case "favicon.ico":
+		return generated(http.StatusOK, "image/svg+xml", favicon)
+	}
+	return nil
+}
+
+func (s *Site) statusJSON() *Response {
+	body, err := json.MarshalIndent(s.Status.Report(), "", "  ")
+	if err != nil {
+		return s.fail(http.StatusInternalServerError)
+	}
+	resp := generated(http.StatusOK, "application/json", append(body, '\n'))
+	resp.Header = append(resp.Header, "Access-Control-Allow-Origin: *\r\n"...)
+	return resp
+}
+
+// hostOf takes the client's Host for the URLs on the front page if it looks like
+// one, otherwise the node's own name.
+func hostOf(host, name string) string {
+	if host == "" || strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]") != "" {
+		return name
+	}
+	return host
+}

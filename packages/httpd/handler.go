@@ -1,0 +1,115 @@
+package httpd
+
+import (
+	"bytes"
+	"net/http"
+	"sync"
+	"time"
+
+	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/conditional"
+	"micromirror/packages/httpd/tree"
+)
+
+// handler lets net/http serve a site.
+type handler struct{ site *answer.Site }
+
+// serverName is the Server header.
+const serverName = "micromirror"
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Server", serverName)
+	if len(r.RequestURI) > maxTarget {
+		http.Error(w, "request target too long", http.StatusRequestURITooLong)
+		return
+	}
+	resp := h.site.Answer(requestOf(r))
+	defer resp.Close()
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(resp.Header, []byte("\r\n")), []byte("\r\n")) {
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		w.Header().Set(string(name), string(value))
+	}
+	w.WriteHeader(resp.Status)
+	if r.Method == http.MethodHead {
+		return
+	}
+	if err := writeBody(w, resp); err != nil {
+		// The length has been promised: only a broken connection tells the
+		// client that the body is not whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// requestOf takes from net/http's request what an answer depends on.
+func requestOf(r *http.Request) *answer.Request {
+	return &answer.Request{
+		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Host: r.Host,
+		Accept: r.Header.Get("Accept"), Range: r.Header.Get("Range"),
+		Cond: conditional.Headers{
+			IfMatch:           r.Header.Get("If-Match"),
+			IfUnmodifiedSince: r.Header.Get("If-Unmodified-Since"),
+			IfNoneMatch:       r.Header.Get("If-None-Match"),
+			IfModifiedSince:   r.Header.Get("If-Modified-Since"),
+			IfRange:           r.Header.Get("If-Range"),
+		},
+	}
+}
+
+// chunk is what a client must take within stallTimeout.
+const chunk = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([chunk]byte) }}
+
+func writeBody(w http.ResponseWriter, resp *answer.Response) error {
+	deadline := http.NewResponseController(w)
+	write := func(p []byte) error {
+		if err := deadline.SetWriteDeadline(time.Now().Add(stallTimeout)); err != nil {
+			return err
+		}
+		_, err := w.Write(p)
+		return err
+	}
+	for _, s := range resp.Body {
+		if s.Data != nil {
+			for part := range chunks(s.Data) {
+				if err := write(part); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if err := writeFile(write, resp.File, s.Off, s.Length); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func chunks(data []byte) func(yield func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		for len(data) > 0 {
+			n := min(len(data), chunk)
+			if !yield(data[:n]) {
+				return
+			}
+			data = data[n:]
+		}
+	}
+}
+
+func writeFile(write func([]byte) error, f *tree.File, off, length int64) error {
+	buf := buffers.Get().(*[chunk]byte)
+	defer buffers.Put(buf)
+	for length > 0 {
+		part := buf[:min(length, chunk)]
+		if _, err := f.ReadAt(part, off); err != nil {
+			return err
+		}
+		if err := write(part); err != nil {
+			return err
+		}
+		off += int64(len(part))
+		length -= int64(len(part))
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package page
+
+import (
+	"html"
+	"strconv"
+	"strings"
+	"time"
+
+	"micromirror/packages/httpd/status"
+)
+
+// Text is what the front page says about one project beyond its state.
+type Text struct {
+	Description string
+	Clients     []Client
+}
+
+// Client is a snippet to paste. {url} in its lines stands for the project's URL.
+type Client struct {
+	Name  string
+	Lines []string
+}
+
+// Front makes the page at "/". host is the name by which the reader came; the
+// URLs on the page use it, so that country aliases show their own.
+func Front(site Site, report *status.Report, texts map[string]Text, host string) []byte {
+	b := AppendHead(make([]byte, 0, 16<<10), site, site.Name)
+	b = append(b, "<p>"+html.EscapeString(intro(site))+"</p>\n"...)
+	for i := range report.Projects {
+		p := &report.Projects[i]
+		b = appendProject(b, p, texts[p.Name], "http://"+host+p.URL, report.Time)
+	}
+	if len(report.Projects) == 0 {
+		b = append(b, "<p class=warn>No project is configured on this node.</p>\n"...)
+	}
+	return AppendFoot(b, site)
+}
+
+func intro(site Site) string {
+	if site.Description != "" {
+		return site.Description
+	}
+	s := "A mirror of free software"
+	if site.Sponsor != "" {
+		s += ", hosted by " + site.Sponsor
+	}
+	if site.Location != "" {
+		s += " in " + site.Location
+	}
+	return s + ". Everything is served over HTTP and rsync, to everyone."
+}
+
+func appendProject(b []byte, p *status.Project, t Text, url string, now time.Time) []byte {
+	b = append(b, `<section id="`+html.EscapeString(p.Name)+`"><h2><a href="`+html.EscapeString(strings.TrimPrefix(p.URL, "/"))+`">`...)
+	b = append(b, html.EscapeString(p.Title)+"</a></h2>\n"...)
+	if t.Description != "" {
+		b = append(b, "<p>"+html.EscapeString(t.Description)+"</p>\n"...)
+	}
+	b = append(b, "<p class=facts>"...)
+	b = appendState(b, p, now)
+	if p.Files > 0 {
+		b = append(b, `<span title="`...)
+		b = AppendGrouped(b, p.Size)
+		b = append(b, ` bytes">`...)
+		b = AppendSize(b, p.Size)
+		b = append(b, "</span><span>"...)
+		b = AppendGrouped(b, p.Files)
+		b = append(b, " files</span>"...)
+	}
+	b = append(b, "<span>"+html.EscapeString(url)+"</span></p>\n"...)
+	if p.Progress != nil {
+		b = appendProgress(b, p.Progress)
+	}
+	return append(appendClients(b, t.Clients, url), "</section>\n"...)
+}
+
+// appendState says in words and colour how the project is.
+func appendState(b []byte, p *status.Project, now time.Time) []byte {
+	class, words := "good", "up to date"
+	switch {
+	case !p.Serving:
+		class, words = "bad", "being repaired, back soon"
+	case p.Freshness == "unknown" && p.Status == "syncing":
+		class, words = "warn", "first synchronisation under way"
+	case p.Freshness == "unknown":
+		class, words = "warn", "not synchronised yet"
+	case p.Freshness == "stale":
+		class, words = "bad", "out of date"
+	case p.Status == "syncing":
+		words = "up to date, synchronising"
+	case p.Status == "failed":
+		class, words = "warn", "last synchronisation failed"
+	}
+	b = append(b, "<span class="+class+">"+words+"</span>"...)
+	if !p.LastUpdate.IsZero() {
+		b = append(b, `<span title="`+p.LastUpdate.UTC().Format("2006-01-02 15:04:05 UTC")+`">last sync `...)
+		b = append(b, ago(now.Sub(p.LastUpdate))+"</span>"...)
+	}
+	return b
+}
+
+// ago rounds an age to one unit.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return "just now"
+	case d < 2*time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + " min ago"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + " h ago"
+	}
+	return strconv.Itoa(int(d.Hours()/24)) + " days ago"
+}
+
+func appendProgress(b []byte, p *status.Progress) []byte {
+	b = append(b, "<p class=dim>"+html.EscapeString(p.Phase)+": "...)
+	b = AppendSize(b, p.BytesDone)
+	b = append(b, " of "...)
+	b = AppendSize(b, p.BytesTotal)
+	if p.ETASeconds > 0 {
+		b = append(b, ", "+strconv.Itoa(int(p.ETASeconds/60)+1)+" min left"...)
+	}
+	b = append(b, "<progress max="...)
+	b = strconv.AppendInt(b, max(p.BytesTotal, 1), 10)
+	b = append(b, " value="...)
+	b = strconv.AppendInt(b, p.BytesDone, 10)
+	return append(b, "></progress></p>\n"...)
+}
+
+func appendClients(b []byte, clients []Client, url string) []byte {
+	fill := strings.NewReplacer("{url}", strings.TrimSuffix(url, "/"))
+	for _, c := range clients {
+		b = append(b, "<details><summary>"+html.EscapeString(c.Name)+"</summary><pre>"...)
+		b = append(b, html.EscapeString(fill.Replace(strings.Join(c.Lines, "\n")))...)
+		b = append(b, "</pre></details>\n"...)
+	}
+	return b
+}

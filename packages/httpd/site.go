@@ -1,0 +1,66 @@
+package httpd
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/page"
+	"micromirror/packages/httpd/status"
+	"micromirror/packages/httpd/tree"
+	"micromirror/packages/node"
+)
+
+// Dirs are the directories that a site reads.
+type Dirs struct {
+	Root  string // the served tree
+	State string // durable project state, syncd's
+	Run   string // volatile files: syncd/*.progress.json, health.json
+}
+
+// NewSite makes the site of a configured node. It keeps the projects' state up
+// to date until ctx ends.
+func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (*answer.Site, error) {
+	root, err := tree.Open(dirs.Root)
+	if err != nil {
+		return nil, err
+	}
+	reader := &status.Reader{
+		Node:     c.Hostname(),
+		StateDir: dirs.State, ProgressDir: filepath.Join(dirs.Run, "syncd"), Now: time.Now,
+	}
+	texts := map[string]page.Text{}
+	for _, p := range c.Projects() {
+		reader.Hosted = append(reader.Hosted, status.Hosted{
+			Name: p.Name, Title: p.Title, Path: p.Path, MaxAge: time.Duration(p.Freshness.MaxAge) * time.Hour,
+		})
+		t := page.Text{Description: p.Description}
+		for _, client := range p.Clients {
+			t.Clients = append(t.Clients, page.Client(client))
+		}
+		texts[p.Name] = t
+	}
+	watch := status.NewWatch(reader, log)
+	go watch.Run(ctx, time.Second, log)
+	return &answer.Site{
+		Tree: root, Page: pageSite(c), Texts: texts, Status: watch,
+		Health: HealthFile(filepath.Join(dirs.Run, "health.json"), time.Now),
+	}, nil
+}
+
+func pageSite(c *node.Config) page.Site {
+	l := c.Node.Location
+	var place []string
+	for _, s := range []string{l.City, l.StateProvince, l.Country} {
+		if s != "" {
+			place = append(place, s)
+		}
+	}
+	return page.Site{
+		Name: c.Hostname(), Sponsor: c.Node.Sponsor.Name, SponsorURL: c.Node.Sponsor.URL,
+		Contact: c.Fleet.Contact, Location: strings.Join(place, ", "),
+	}
+}
