@@ -1,0 +1,253 @@
+package flist
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+)
+
+// entry is a File without its strings.
+type entry struct {
+	size, mtime int64
+	nsec        uint32
+	dir         uint32 // of a directory: its own path; else that of its directory
+	hard        int32
+	mode        uint16
+	flags       uint16
+	base, link  ref
+	sum         ref
+}
+
+// Flags of an entry.
+const (
+	flagDuplicate = 1 << iota // the name occurs elsewhere, this one does not count
+	flagHardLink              // hard is meaningful
+)
+
+// List is a file list. Indexes run from 0 to Len()-1.
+type List struct {
+	entries []entry
+	strings arena
+	dirs    []ref    // paths of directories, sorted; the first is the root, ""
+	start   []uint32 // of each directory: index of its first entry; one more at the end
+
+	old         sync.Once // makes the next two when a protocol before 29 asks
+	wire, place []uint32  // what a wire index stands for, and back
+
+	// IOError holds wire.IOErr… bits: if not zero, the sender could not read
+	// all, and what is missing from the list need not be gone.
+	IOError int32
+	// Duplicates counts entries that are not Active.
+	Duplicates int
+}
+
+// Len is the number of entries, duplicates included.
+func (l *List) Len() int { return len(l.entries) }
+
+// Active tells whether entry i counts: it is not the second of its name.
+func (l *List) Active(i int) bool { return l.entries[i].flags&flagDuplicate == 0 }
+
+// Mode is the mode of entry i.
+func (l *List) Mode(i int) uint32 { return uint32(l.entries[i].mode) }
+
+// Size is the size of entry i.
+func (l *List) Size(i int) int64 { return l.entries[i].size }
+
+// ModTime is the time of entry i.
+func (l *List) ModTime(i int) (sec int64, nsec uint32) {
+	return l.entries[i].mtime, l.entries[i].nsec
+}
+
+// Link is the target of the symbolic link i.
+func (l *List) Link(i int) string { return l.strings.get(l.entries[i].link) }
+
+// HardLink is the first entry of i's group, or NoHardLink.
+func (l *List) HardLink(i int) int { return int(l.entries[i].hard) }
+
+// Checksum is the checksum of entry i, empty if the list was made without.
+func (l *List) Checksum(i int) string { return l.strings.get(l.entries[i].sum) }
+
+// Dir is the path of the directory that holds entry i, "" for the root.
+func (l *List) Dir(i int) string {
+	dir := l.strings.get(l.dirs[l.entries[i].dir])
+	if l.entries[i].isDir() {
+		dir, _ = split(dir)
+	}
+	return dir
+}
+
+// Base is the last element of entry i's name.
+func (l *List) Base(i int) string {
+	e := &l.entries[i]
+	if !e.isDir() {
+		return l.strings.get(e.base)
+	}
+	if e.dir == 0 {
+		return "."
+	}
+	_, base := split(l.strings.get(l.dirs[e.dir]))
+	return base
+}
+
+// Name is the path of entry i.
+func (l *List) Name(i int) string {
+	e := &l.entries[i]
+	dir := l.strings.get(l.dirs[e.dir])
+	switch {
+	case e.isDir() && e.dir == 0:
+		return "."
+	case e.isDir():
+		return dir
+	case e.dir == 0:
+		return l.strings.get(e.base)
+	}
+	return dir + "/" + l.strings.get(e.base)
+}
+
+// At is entry i.
+func (l *List) At(i int) File {
+	e := &l.entries[i]
+	return File{
+		Name: l.Name(i), Mode: uint32(e.mode), Size: e.size, ModTime: e.mtime, Nsec: e.nsec,
+		Link: l.strings.get(e.link), HardLink: int64(e.hard), Checksum: l.strings.get(e.sum),
+	}
+}
+
+// All gives the entries that count, in order.
+func (l *List) All() iter.Seq2[int, File] {
+	return func(yield func(int, File) bool) {
+		for i := range l.entries {
+			if l.Active(i) && !yield(i, l.At(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Find gives the index of the entry with a name.
+func (l *List) Find(name string) (int, bool) {
+	if name == "." {
+		name = ""
+	}
+	if d, ok := l.findDir(name); ok {
+		if i := int(l.start[d]); i < int(l.start[d+1]) && l.entries[i].isDir() {
+			return i, true
+		}
+	}
+	dir, base := split(name)
+	d, ok := l.findDir(dir)
+	if !ok || base == "" {
+		return 0, false
+	}
+	i, ok := l.findBase(d, base)
+	return i, ok && l.Active(i)
+}
+
+// Files gives the range of indexes of the directory's own files: everything in
+// it but its subdirectories.
+func (l *List) Files(dir string) (from, to int) {
+	if dir == "." {
+		dir = ""
+	}
+	d, ok := l.findDir(dir)
+	if !ok {
+		return 0, 0
+	}
+	return l.firstFile(d), int(l.start[d+1])
+}
+
+// Wire is the index by which a protocol knows entry i.
+func (l *List) Wire(protocol, i int) int32 {
+	if protocol >= 29 {
+		return int32(i)
+	}
+	l.old.Do(l.oldOrder)
+	return int32(l.place[i])
+}
+
+// FromWire gives the entry that a protocol knows by a number within 0…Len()-1.
+func (l *List) FromWire(protocol int, ndx int32) int {
+	if protocol >= 29 {
+		return int(ndx)
+	}
+	l.old.Do(l.oldOrder)
+	return int(l.wire[ndx])
+}
+
+// oldOrder sorts by the bytes of whole paths, as protocols before 29 do.
+func (l *List) oldOrder() {
+	l.wire, l.place = make([]uint32, len(l.entries)), make([]uint32, len(l.entries))
+	for i := range l.wire {
+		l.wire[i] = uint32(i)
+	}
+	slices.SortFunc(l.wire, func(x, y uint32) int {
+		a, b := &l.entries[x], &l.entries[y]
+		if a.dir == b.dir && !a.isDir() && !b.isDir() {
+			return cmp.Compare(x, y)
+		}
+		return cmp.Or(strings.Compare(l.Name(int(x)), l.Name(int(y))), cmp.Compare(x, y))
+	})
+	for w, i := range l.wire {
+		l.place[i] = uint32(w)
+	}
+}
+
+func (l *List) findDir(path string) (uint32, bool) {
+	i, ok := sort.Find(len(l.dirs), func(i int) int { return compareDirs(path, l.strings.get(l.dirs[i])) })
+	return uint32(i), ok
+}
+
+// firstFile skips the directory's own entries in front of its files.
+func (l *List) firstFile(d uint32) int {
+	i := int(l.start[d])
+	for i < int(l.start[d+1]) && l.entries[i].isDir() {
+		i++
+	}
+	return i
+}
+
+func (l *List) findBase(d uint32, base string) (int, bool) {
+	first := l.firstFile(d)
+	files := l.entries[first:l.start[d+1]]
+	i, ok := slices.BinarySearchFunc(files, base, func(e entry, base string) int {
+		return cmp.Compare(l.strings.get(e.base), base)
+	})
+	return first + i, ok
+}
+
+func (e *entry) isDir() bool { return uint32(e.mode)&ModeType == ModeDir }
+
+// compareDirs orders paths as if each ended in a slash, the root first.
+func compareDirs(a, b string) int {
+	if a == "" || b == "" {
+		return cmp.Compare(len(a), len(b))
+	}
+	n := min(len(a), len(b))
+	if c := strings.Compare(a[:n], b[:n]); c != 0 || len(a) == len(b) {
+		return c
+	}
+	if len(a) < len(b) {
+		return beforeSlash(b[n])
+	}
+	return -beforeSlash(a[n])
+}
+
+// beforeSlash compares the end of a path with a longer one that goes on with c.
+func beforeSlash(c byte) int {
+	if c < '/' {
+		return 1
+	}
+	return -1
+}
+
+// split cuts a path at its last slash.
+func split(path string) (dir, base string) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return "", path
+	}
+	return path[:i], path[i+1:]
+}
