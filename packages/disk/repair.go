@@ -28,12 +28,20 @@ func Read(r io.ReaderAt, size int64) (*Table, error) {
 	return nil, errors.Join(err, backupErr)
 }
 
-// Write puts a new table on a disk or image. What an earlier table said about
-// the same disk is lost first, so that an interrupted Write leaves no mixture.
-func Write(f file, t *Table) error {
-	if _, err := f.WriteAt(make([]byte, SectorSize), SectorSize); err != nil {
-		return fmt.Errorf("clear old partition table: %w", err)
+// Erase makes both places of the table of a disk unreadable, so that a disk that
+// is being written anew does not look like the old one.
+func Erase(f file, t *Table) error {
+	zero := make([]byte, SectorSize)
+	for _, at := range []int64{SectorSize, int64(t.Sectors-1) * SectorSize} {
+		if err := writeSynced(f, zero, at); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// Write puts a new table on an erased disk or a new image.
+func Write(f file, t *Table) error {
 	_, err := update(f, t)
 	return err
 }

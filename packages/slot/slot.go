@@ -1,0 +1,173 @@
+package slot
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"micromirror/packages/durable"
+)
+
+// EntriesDir is the folder of the entries on the ESP.
+const EntriesDir = "loader/entries"
+
+// List returns the entries on the ESP mounted at esp, in the loader's order. The
+// entries are valid even with an error, which is about the files that are none.
+func List(esp string) ([]Entry, error) {
+	dir := filepath.Join(esp, EntriesDir)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list boot entries: %w", err)
+	}
+	var entries []Entry
+	var problems []error
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".conf") || strings.HasPrefix(f.Name(), ".") {
+			continue // the loader ignores it, too
+		}
+		body, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err == nil {
+			var e Entry
+			if e, err = ParseEntry(f.Name(), body); err == nil {
+				entries = append(entries, e)
+			}
+		}
+		problems = append(problems, err)
+	}
+	slices.SortFunc(entries, compare)
+	return entries, errors.Join(problems...)
+}
+
+// compare is the order in which systemd-boot lists entries of equal sort-key and
+// no machine ID: those without tries last, the higher version first, the greater
+// file name (without counter) first, more tries left first, fewer done first.
+func compare(a, b Entry) int {
+	order := cmp.Or(
+		rank(a)-rank(b),
+		cmp.Compare(b.Generation, a.Generation),
+		cmp.Compare(b.Slot, a.Slot),
+	)
+	if order != 0 || !a.Counted || !b.Counted {
+		return order
+	}
+	return cmp.Or(cmp.Compare(b.TriesLeft, a.TriesLeft), cmp.Compare(a.TriesDone, b.TriesDone))
+}
+
+func rank(e Entry) int {
+	if e.Bad() {
+		return 1
+	}
+	return 0
+}
+
+// Choose returns the entry that systemd-boot boots: the first in its order, even
+// if it has no tries left. It returns false if there are none.
+func Choose(entries []Entry) (Entry, bool) {
+	if len(entries) == 0 {
+		return Entry{}, false
+	}
+	return slices.MinFunc(entries, compare), true
+}
+
+// Preferred returns the entry of the highest generation, which is the one under
+// the counter rule, whatever is left of its tries.
+func Preferred(entries []Entry) (Entry, bool) {
+	if len(entries) == 0 {
+		return Entry{}, false
+	}
+	return slices.MaxFunc(entries, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.Slot, b.Slot), -compare(a, b))
+	}), true
+}
+
+// NextGeneration returns the generation of the next installation.
+func NextGeneration(entries []Entry) uint64 {
+	e, _ := Preferred(entries)
+	return e.Generation + 1
+}
+
+// Put writes the entry and makes it durable, before it removes other files of
+// the same slot.
+func Put(esp string, e Entry) error {
+	path := filepath.Join(esp, EntriesDir, e.FileName())
+	if _, err := ParseEntry(e.FileName(), e.Body()); err != nil {
+		return fmt.Errorf("write boot entry: %w", err)
+	}
+	if err := durable.WriteFile(path, e.Body(), 0o755); err != nil {
+		return fmt.Errorf("write boot entry: %w", err)
+	}
+	return tidy(esp, e.Slot, e.FileName())
+}
+
+// Drop removes a slot's entry, so that the loader cannot choose the slot.
+func Drop(esp string, n Name) error { return tidy(esp, n, "") }
+
+// Rearm is called when the node, running the given slot, was found healthy. The
+// preferred slot gets a full counter; a fallback loses what it has of one. It
+// reports whether the running slot is the preferred one, hence armed. Leftovers
+// of interrupted changes are removed.
+func Rearm(esp string, running Name) (armed bool, err error) {
+	entries, listErr := List(esp)
+	preferred, ok := Preferred(entries)
+	if !ok {
+		return false, fmt.Errorf("re-arm slot %s: no boot entry found: %w", running, cmp.Or(listErr, fs.ErrNotExist))
+	}
+	armed = preferred.Slot == running
+	for _, n := range []Name{running, running.Other()} {
+		if err := settle(esp, entries, n, running); err != nil {
+			return armed, fmt.Errorf("re-arm slot %s: %w", running, err)
+		}
+		if !armed {
+			break // the preferred slot failed its tries, or is on trial: not ours to judge
+		}
+	}
+	return armed, durable.Barrier(filepath.Join(esp, EntriesDir))
+}
+
+// settle gives a slot's entry the counter that it must have.
+func settle(esp string, entries []Entry, n, running Name) error {
+	preferred, _ := Preferred(entries)
+	own := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Slot != n })
+	e, ok := Preferred(own)
+	if !ok {
+		return nil
+	}
+	want := e.WithoutCounter()
+	switch {
+	case n == preferred.Slot:
+		want = e.WithTries(FullTries)
+	case e.Bad() && n != running:
+		return nil // was tried in vain: stays so until it is written again
+	}
+	dir := filepath.Join(esp, EntriesDir)
+	if from, to := e.FileName(), want.FileName(); from != to {
+		if err := durable.Rename(filepath.Join(dir, from), filepath.Join(dir, to)); err != nil {
+			return err
+		}
+	}
+	return tidy(esp, n, want.FileName())
+}
+
+// tidy removes the files of a slot's entry but for keep, and temporary files.
+func tidy(esp string, n Name, keep string) error {
+	dir := filepath.Join(esp, EntriesDir)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("list boot entries: %w", err)
+	}
+	for _, f := range files {
+		name := f.Name()
+		if name == keep || !strings.HasPrefix(strings.TrimPrefix(name, "."), n.Dir()) {
+			continue
+		}
+		if err := durable.Remove(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("remove boot entry: %w", err)
+		}
+	}
+	return durable.Barrier(dir)
+}
