@@ -89,13 +89,16 @@ func (r *Reader) Varlong30(least int) int64 {
 	return r.Varlong(least)
 }
 
-// Bounded fails the reader unless lo ≤ v ≤ hi, naming what in the error.
+// Bounded fails the reader unless lo ≤ v ≤ hi, naming what in the error. Once
+// the reader has failed it gives lo.
 func (r *Reader) Bounded(v, lo, hi int64, what string) int64 {
-	if r.err != nil || (v >= lo && v <= hi) {
-		return v
+	if r.err == nil && (v < lo || v > hi) {
+		r.Failf("%s is %d, not within %d…%d: %w", what, v, lo, hi, ErrLimit)
 	}
-	r.Failf("%s is %d, not within %d…%d: %w", what, v, lo, hi, ErrLimit)
-	return 0
+	if r.err != nil {
+		return lo
+	}
+	return v
 }
 
 // Vstring reads a string of at most limit bytes.
