@@ -40,8 +40,8 @@ type Options struct {
 	Tags []string
 	// Log receives one line a step, and the output of a step that failed.
 	Log io.Writer
-	// Offline forbids looking for newer Debian packages than those cached.
-	Offline bool
+	// Refresh asks Debian for newer packages than those cached.
+	Refresh bool
 }
 
 // Variant names the kind of build, which is also the name of its folder.
@@ -69,10 +69,13 @@ func Build(ctx context.Context, o Options) (string, error) {
 			return "", fmt.Errorf("build: %w", err)
 		}
 	}
-	if err := os.Remove(filepath.Join(o.Out(), release.File)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(o.Out(), release.FileName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("build: %w", err)
 	}
 	b := &build{Options: o}
+	if err := b.identify(ctx); err != nil {
+		return "", fmt.Errorf("build: %w", err)
+	}
 	for _, step := range []struct {
 		name string
 		run  func(context.Context) error
@@ -90,7 +93,7 @@ func Build(ctx context.Context, o Options) (string, error) {
 			return "", fmt.Errorf("build %s: %w", step.name, err)
 		}
 		took := time.Since(start)
-		b.Times = append(b.Times, StepTime{step.name, took.Seconds()})
+		b.times = append(b.times, StepTime{step.name, took.Seconds()})
 		fmt.Fprintf(o.Log, "build: %-20s %6.1f s\n", step.name, took.Seconds())
 	}
 	return o.Out(), b.writeTimes()

@@ -16,6 +16,14 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 
 	"micromirror/packages/durable"
+	"micromirror/packages/release"
+)
+
+// Names of what a build leaves in the release folder beside the release itself;
+// the image carries both in /etc/micromirror.
+const (
+	ManifestFile = "manifest.json"
+	SBOMFile     = "sbom.cdx.json" // CycloneDX
 )
 
 // Module is a Go module that is linked into a program of the image.
@@ -119,14 +127,14 @@ func (b *build) writeManifest(ctx context.Context) error {
 		Version: b.version, Built: b.built, Go: runtime.Version(), Tags: b.Tags,
 		Modules: mods, Debian: b.debian,
 	}
-	for _, name := range []string{"vmlinuz", "initrd", "loader.efi", "perm.ext4.zst"} {
+	for _, name := range []string{release.KernelFile, release.InitrdFile, release.LoaderFile, release.PermFile} {
 		size, sum, err := hashFile(filepath.Join(b.Out(), name))
 		if err != nil {
 			return err
 		}
 		m.Files = append(m.Files, FileSum{name, size, sum})
 	}
-	if err := writeJSON(filepath.Join(b.Out(), "manifest.json"), m); err != nil {
+	if err := writeJSON(filepath.Join(b.Out(), ManifestFile), m); err != nil {
 		return err
 	}
 	return b.writeSBOM(m)
@@ -158,7 +166,7 @@ func (b *build) writeSBOM(m Manifest) error {
 	if err := cdx.NewBOMEncoder(&buf, cdx.BOMFileFormatJSON).SetPretty(true).Encode(bom); err != nil {
 		return fmt.Errorf("encode sbom: %w", err)
 	}
-	return durable.WriteFile(filepath.Join(b.Out(), "sbom.cdx.json"), buf.Bytes(), 0o644)
+	return durable.WriteFile(filepath.Join(b.Out(), SBOMFile), buf.Bytes(), 0o644)
 }
 
 func writeJSON(path string, v any) error {

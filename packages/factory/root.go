@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"micromirror/packages/release"
 	"micromirror/packages/verity"
 )
 
@@ -47,28 +47,10 @@ func (b *build) makeRoot(ctx context.Context) error {
 	if err := b.gok(ctx, c, "--parent_dir", b.work(), "-i", "instance", "overwrite", "--root="+squashfs); err != nil {
 		return err
 	}
-	img, err := os.Create(filepath.Join(b.Out(), "root.img"))
-	if err != nil {
+	if b.rootVerity, err = verity.Append(squashfs); err != nil {
 		return err
 	}
-	defer img.Close()
-	if err := copyInto(img, squashfs); err != nil {
-		return err
-	}
-	if b.rootHash, b.rootBlocks, err = verity.Append(img); err != nil {
-		return err
-	}
-	return img.Sync()
-}
-
-func copyInto(w io.Writer, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(w, f)
-	return err
+	return os.Rename(squashfs, filepath.Join(b.Out(), release.RootFile))
 }
 
 // gok runs gokrazy's packer. Its output is shown when it fails.
@@ -106,7 +88,7 @@ func (b *build) stageEtc() (string, error) {
 			return "", err
 		}
 	}
-	for _, name := range []string{"manifest.json", "sbom.cdx.json"} {
+	for _, name := range []string{ManifestFile, SBOMFile} {
 		if err := copyFile(filepath.Join(b.Out(), name), filepath.Join(dir, name)); err != nil {
 			return "", err
 		}

@@ -1,0 +1,121 @@
+package desk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"micromirror/packages/disk/image"
+	"micromirror/packages/identity"
+	"micromirror/packages/node"
+)
+
+// ImageOptions say which node's disk to write and where.
+type ImageOptions struct {
+	Fleet   Fleet
+	Node    string
+	Release string // folder of a built release
+	Size    int64  // bytes
+	Out     string
+	Log     io.Writer // progress; nil for none
+}
+
+// Image checks the node's files and writes its disk image.
+func Image(ctx context.Context, o ImageOptions) error {
+	if _, err := o.Fleet.Read(o.Node); err != nil {
+		return err
+	}
+	set := identity.Set{}
+	for name, file := range map[string]string{node.FleetFile: o.Fleet.File(), node.NodeFile: o.Fleet.NodeFile(o.Node)} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		set[name] = data
+	}
+	spec := image.Spec{Size: o.Size, ReleaseDir: o.Release, Identity: set}
+	if o.Log != nil {
+		spec.Progress = stages(o.Log)
+	}
+	return image.Write(ctx, o.Out, spec)
+}
+
+// stages prints a line when a stage of the image begins and once a second in
+// long ones, with what remains.
+func stages(w io.Writer) func(image.Progress) {
+	start, last, stage := time.Now(), time.Time{}, ""
+	return func(p image.Progress) {
+		if p.Stage == stage && time.Since(last) < time.Second {
+			return
+		}
+		stage, last = p.Stage, time.Now()
+		line := fmt.Sprintf("image: %-8s", p.Stage)
+		if p.Total > 0 && p.Done > 0 {
+			left := time.Duration(float64(time.Since(start)) * float64(p.Total-p.Done) / float64(p.Done))
+			line += fmt.Sprintf(" %3d %%  %v left", 100*p.Done/p.Total, left.Round(time.Second))
+		}
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
+	}
+}
+
+func imageCommand() *cobra.Command {
+	var o ImageOptions
+	var fleet, size string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "image --node NODE --out FILE",
+		Short: "write the disk image of a node",
+		Long: `Write the disk image of a node: boot loader, the release in both slots, and the
+node's identity. Copy it to an SSD of at least that size, or boot it in QEMU; the
+node's storage grows to the size of the disk at the first boot.`,
+		Example: "  mirrorctl image --fleet images/demo --node demo --size 8G --out demo.img",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			o.Fleet, o.Log = Fleet(fleet), c.ErrOrStderr()
+			if o.Size, err = ParseSize(size); err != nil {
+				return fmt.Errorf("--size: %w", err)
+			}
+			if err := Image(c.Context(), o); err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"node": o.Node, "out": o.Out, "size": o.Size})
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s for node %s\n", o.Out, size, o.Node)
+			return err
+		},
+	}
+	fleetFlag(c, &fleet)
+	c.Flags().StringVar(&o.Node, "node", "", "name of the node")
+	c.Flags().StringVar(&o.Out, "out", "", "image file to write")
+	c.Flags().StringVar(&o.Release, "release", "build/release", "folder of the release (make image builds it)")
+	c.Flags().StringVar(&size, "size", "8G", "size of the disk: a number with K, M, G or T (powers of 1024)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	for _, f := range []string{"node", "out"} {
+		if err := c.MarkFlagRequired(f); err != nil {
+			panic(err) // only for a flag that does not exist
+		}
+	}
+	return c
+}
+
+// ParseSize reads a number of bytes with an optional suffix K, M, G or T, in
+// powers of 1024.
+func ParseSize(s string) (int64, error) {
+	digits, shift := s, 0
+	if i := strings.IndexAny(s, "KMGT"); i >= 0 && i == len(s)-1 {
+		digits, shift = s[:i], 10*(1+strings.IndexByte("KMGT", s[i]))
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n <= 0 || n > 1<<(62-shift) {
+		return 0, fmt.Errorf("%q is no size: give a number with K, M, G or T, for example 8G", s)
+	}
+	return n << shift, nil
+}
