@@ -12,14 +12,14 @@ import (
 type Finding struct {
 	Model   string
 	Device  Device
-	Claims  []string // modules, shipped or built in, that claim the device
+	Claims  []string // modules shipped that claim the device
 	Problem string   // empty if all is well
 }
 
 // Check holds every device of every model against the alias tables of the
-// modules shipped and of the drivers built into the kernel.
-func Check(models []Model, shipped, builtin []kmod.Module) []Finding {
-	all := slices.Concat(shipped, builtin)
+// modules shipped. A driver that is built into the kernel ships in any case; its
+// table cannot be read (Linux keeps none for those before 6.17).
+func Check(models []Model, shipped []kmod.Module, builtin func(module string) bool) []Finding {
 	var out []Finding
 	for _, m := range models {
 		for _, d := range m.Devices {
@@ -28,8 +28,8 @@ func Check(models []Model, shipped, builtin []kmod.Module) []Finding {
 			if err != nil {
 				f.Problem = err.Error()
 			} else {
-				f.Claims = kmod.Claims(all, alias)
-				f.Problem = d.problem(f.Claims, all)
+				f.Claims = kmod.Claims(shipped, alias)
+				f.Problem = d.problem(f.Claims, shipped, builtin)
 			}
 			out = append(out, f)
 		}
@@ -37,16 +37,16 @@ func Check(models []Model, shipped, builtin []kmod.Module) []Finding {
 	return out
 }
 
-func (d Device) problem(claims []string, all []kmod.Module) string {
-	if d.Driver == "" {
+func (d Device) problem(claims []string, shipped []kmod.Module, builtin func(string) bool) string {
+	if d.Driver == "" || builtin(d.Driver) {
 		return ""
 	}
 	if !slices.Contains(claims, d.Driver) {
 		return fmt.Sprintf("%s does not claim it (%s)", d.Driver, strings.Join(claims, ", "))
 	}
-	i := slices.IndexFunc(all, func(m kmod.Module) bool { return m.Name == d.Driver })
+	i := slices.IndexFunc(shipped, func(m kmod.Module) bool { return m.Name == d.Driver })
 	for _, f := range d.Firmware {
-		if !slices.Contains(all[i].Firmware, f.File) {
+		if !slices.Contains(shipped[i].Firmware, f.File) {
 			return fmt.Sprintf("%s never asks for firmware %s", d.Driver, f.File)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxRounds bounds how deep drivers that bring forth further devices may nest:
@@ -15,18 +17,17 @@ const maxRounds = 5
 // Coldplug loads the modules that the devices present ask for, if want says so
 // of their modalias, and goes round again for the devices that these bring
 // forth. It answers with what went wrong, device by device; a device without a
-// module is no error.
+// module, or one whose driver does not want it, is no error. Called again, it looks at new devices only.
 func (l *Loader) Coldplug(want func(modalias string) bool) error {
-	tried := map[string]bool{}
 	var errs []error
 	for range maxRounds {
 		fresh := false
 		for _, a := range l.modaliases() {
-			if tried[a] || !want(a) {
+			if l.tried[a] || !want(a) {
 				continue
 			}
-			tried[a], fresh = true, true
-			if err := l.Load(a); err != nil && !errors.Is(err, ErrNotFound) {
+			l.tried[a], fresh = true, true
+			if err := l.Load(a); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, unix.ENODEV) {
 				errs = append(errs, err)
 			}
 		}

@@ -81,9 +81,7 @@ func needs(m Module, byName map[string]Module, builtin func(string) bool) ([]str
 }
 
 // Index makes the index for modules of a tree.
-func (t *Tree) Index(mods []Module) (map[string][]byte, error) {
-	return Index(mods, func(n string) bool { return t.builtin[n] })
-}
+func (t *Tree) Index(mods []Module) (map[string][]byte, error) { return Index(mods, t.Builtin) }
 
 // fields calls f with the words of every line that has any and is no comment.
 func fields(path string, f func(words []string)) error {

@@ -26,6 +26,7 @@ type Loader struct {
 	aliases  []alias
 	params   map[string]string
 	done     map[string]error
+	tried    map[string]bool // modaliases, by Coldplug
 	insert   func(path, params string) error
 	loaded   func(name string)
 }
@@ -64,7 +65,8 @@ func New(c Config) (*Loader, error) {
 	l := &Loader{
 		dir: filepath.Join(c.Root, "lib/modules", c.Release), sys: filepath.Join(c.Root, "sys"),
 		paths: map[string]string{}, deps: map[string][]string{}, pre: map[string][]string{}, post: map[string][]string{},
-		builtin: map[string]bool{}, done: map[string]error{}, insert: c.Insert, loaded: c.Loaded,
+		builtin: map[string]bool{}, done: map[string]error{}, tried: map[string]bool{},
+		insert: c.Insert, loaded: c.Loaded,
 	}
 	cmdline, _ := os.ReadFile(filepath.Join(c.Root, "proc/cmdline"))
 	l.params = parameters(string(cmdline))

@@ -152,29 +152,5 @@ func decompress(path string, r io.Reader) (io.Reader, error) {
 	return nil, errors.New("unknown compression")
 }
 
-// BuiltinAliases returns the drivers built into the kernel with their aliases,
-// from modules.builtin.modinfo, for those who ask what claims a device.
-func (t *Tree) BuiltinAliases() ([]Module, error) {
-	b, err := os.ReadFile(filepath.Join(t.Dir, "modules.builtin.modinfo"))
-	if err != nil {
-		return nil, err
-	}
-	byName := map[string]*Module{}
-	for kv := range bytes.SplitSeq(b, []byte{0}) {
-		name, value, ok := strings.Cut(string(kv), ".alias=")
-		if !ok {
-			continue
-		}
-		name = underscores(name)
-		if byName[name] == nil {
-			byName[name] = &Module{Name: name}
-		}
-		byName[name].add("alias", value)
-	}
-	var mods []Module
-	for _, m := range byName {
-		mods = append(mods, *m)
-	}
-	slices.SortFunc(mods, func(a, b Module) int { return strings.Compare(a.Name, b.Name) })
-	return mods, nil
-}
+// Builtin tells whether a module is part of the kernel.
+func (t *Tree) Builtin(name string) bool { return t.builtin[underscores(name)] }

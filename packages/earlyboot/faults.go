@@ -1,0 +1,59 @@
+//go:build faults
+
+package earlyboot
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The faults that tests can order with mm.fault=NAME[,NAME…] on the kernel
+// command line of an image built with the tag "faults":
+//
+//	initrd-hang        stops for ever with the watchdog armed
+//	initrd-panic       panics the kernel
+//	initrd-exit        /init ends, which panics the kernel too
+//	perm-bad           /perm is judged beyond repair
+//	perm-remake-reset  the power goes while /perm is made anew
+func (b *boot) faults() []string {
+	for _, w := range strings.Fields(b.cmdline) {
+		if v, ok := strings.CutPrefix(w, "mm.fault="); ok {
+			return strings.Split(v, ",")
+		}
+	}
+	return nil
+}
+
+// fault is a place where faults can happen.
+func (b *boot) fault(place string) {
+	for _, f := range b.faults() {
+		if !strings.HasPrefix(f, place+"-") {
+			continue
+		}
+		b.log.printf(warning, "fault ordered: %s", f)
+		switch f {
+		case "initrd-hang":
+			for {
+				time.Sleep(time.Hour) // an empty select would be a deadlock, which ends /init
+			}
+		case "initrd-panic":
+			os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)
+		case "initrd-exit":
+			os.Exit(1)
+		case "perm-remake-reset":
+			unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+		}
+	}
+}
+
+// e2fsck is a program that is not there if /perm has to be bad.
+func (b *boot) e2fsck() string {
+	if slices.Contains(b.faults(), "perm-bad") {
+		return E2fsck + ".missing"
+	}
+	return E2fsck
+}

@@ -1,0 +1,8 @@
+//go:build !faults
+
+package earlyboot
+
+// fault does nothing in an image that is shipped: see faults.go.
+func (b *boot) fault(string) {}
+
+func (b *boot) e2fsck() string { return E2fsck }
