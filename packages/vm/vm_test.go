@@ -1,0 +1,134 @@
+package vm_test
+
+import (
+	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"micromirror/packages/vm"
+)
+
+// emptyDisk makes a disk without anything on it: the firmware ends in its shell.
+func emptyDisk(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "empty.raw")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 4<<20); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// recorder is a test that ends its goroutine's step by a panic instead of the test.
+type recorder struct {
+	*testing.T
+	cleanup []func()
+	fatal   string
+}
+
+type ended struct{}
+
+func (r *recorder) Fatal(args ...any) { r.fatal = fmt.Sprint(args...); panic(ended{}) }
+func (r *recorder) Failed() bool      { return r.fatal != "" }
+func (r *recorder) Cleanup(f func())  { r.cleanup = append(r.cleanup, f) }
+func (r *recorder) attempt(f func())  { defer func() { recover() }(); f() }
+func (r *recorder) end() {
+	for _, f := range r.cleanup {
+		f()
+	}
+}
+
+// shell waits for the firmware's shell to take commands.
+func shell(m *vm.VM) {
+	m.Wait(`Press ESC`)
+	m.Keys("esc")
+	m.Wait(`Shell>`)
+}
+
+func TestFirmwareAlone(t *testing.T) {
+	m := vm.Start(t, vm.Config{Disk: emptyDisk(t), Memory: 256, Offline: true})
+	shell(m)
+	m.Keys("v", "e", "r", "ret")
+	if ver := m.Wait(`UEFI v(\d)`); ver.Groups[1] != "2" || ver.At <= 0 {
+		t.Errorf("the shell's version line is %+v", ver)
+	}
+	shot := filepath.Join(m.Dir(), "shot.png")
+	if err := m.Screenshot(t.Context(), shot); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(shot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if img, err := png.Decode(f); err != nil || img.Bounds().Dx() < 320 {
+		t.Errorf("screenshot: %v", err)
+	}
+	m.Reset()
+	m.WaitEvent("RESET", 1)
+	shell(m)
+	m.PowerCut()
+	if m.Running() {
+		t.Error("on after a power cut")
+	}
+	m.PowerOn()
+	shell(m)
+	m.Keys("r", "e", "s", "e", "t", "spc", "minus", "s", "ret")
+	m.WaitOff()
+	if lines := m.Console(); lines[0].Cycle != 1 || lines[len(lines)-1].Cycle != 2 {
+		t.Errorf("power cycles on the console: %d … %d, want 1 … 2", lines[0].Cycle, lines[len(lines)-1].Cycle)
+	}
+}
+
+func TestFailureKeepsEvidence(t *testing.T) {
+	r := &recorder{T: t}
+	var m *vm.VM
+	r.attempt(func() {
+		m = vm.Start(r, vm.Config{Disk: emptyDisk(t), Memory: 256})
+		m.Wait(`BdsDxe`)
+		if m.Addr(80) == "127.0.0.1:0" {
+			t.Error("port 80 is not forwarded")
+		}
+		m.Within(1).Wait(`text that never comes`)
+	})
+	if !strings.Contains(r.fatal, "never comes") || !strings.Contains(r.fatal, "BdsDxe") {
+		t.Errorf("failure says %q; want what was waited for and the console's end", r.fatal)
+	}
+	r.end()
+	build, err := vm.BuildDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(build, "vm-failures", t.Name())
+	defer os.RemoveAll(kept)
+	for _, name := range []string{"console.log", "screen.png", "qemu.txt"} {
+		if st, err := os.Stat(filepath.Join(kept, name)); err != nil || st.Size() == 0 {
+			t.Errorf("%s was not kept: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(m.Dir()); !os.IsNotExist(err) {
+		t.Errorf("the machine's folder is still there: %v", err)
+	}
+}
+
+func TestTwoMachinesOnOneCable(t *testing.T) {
+	seats, err := vm.Reserve(t.Context(), filepath.Join(t.TempDir()), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seats.Release()
+	link, err := vm.NewLink(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	for i := range 2 {
+		m := vm.Start(t, vm.Config{Disk: emptyDisk(t), Memory: 256, Offline: true, Seats: seats, Links: []vm.LinkEnd{link.Ends[i]}})
+		m.Wait(`BdsDxe`)
+	}
+}
