@@ -2,12 +2,14 @@ package image
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/diskfs/go-diskfs/backend"
@@ -47,7 +49,49 @@ func (w *writer) esp(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", f.path, err)
 		}
 	}
-	return v.Close()
+	if err := v.Close(); err != nil {
+		return err
+	}
+	return fixParents(region, v)
+}
+
+// Facts about FAT directories.
+const (
+	dirEntrySize  = 32
+	attrOffset    = 11
+	attrDirectory = 0x10
+	attrLongName  = 0x0f
+	clusterHigh   = 20
+	clusterLow    = 26
+	rootCluster   = 2
+)
+
+// fixParents makes the ".." entries of the folders in the root point to cluster
+// 0, as the FAT specification wants it; go-diskfs writes the root's real cluster.
+func fixParents(r *region, v *fat32.FileSystem) error {
+	at := func(cluster int64) int64 {
+		return int64(v.DataStart()) + (cluster-rootCluster)*int64(v.BytesPerCluster())
+	}
+	root := make([]byte, v.BytesPerCluster()) // one cluster: there are few folders
+	if _, err := r.ReadAt(root, at(rootCluster)); err != nil {
+		return err
+	}
+	for e := range slices.Chunk(root, dirEntrySize) {
+		if e[0] == 0 {
+			break
+		}
+		if e[attrOffset]&attrLongName == attrLongName || e[attrOffset]&attrDirectory == 0 {
+			continue
+		}
+		cluster := int64(binary.LittleEndian.Uint16(e[clusterHigh:]))<<16 | int64(binary.LittleEndian.Uint16(e[clusterLow:]))
+		parent := at(cluster) + dirEntrySize
+		for _, field := range []int64{clusterHigh, clusterLow} {
+			if _, err := r.WriteAt([]byte{0, 0}, parent+field); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 type espFile struct {

@@ -26,18 +26,28 @@ func (r *region) WriteAt(b []byte, off int64) (int, error) {
 	if off < 0 || off+int64(len(b)) > r.size {
 		return 0, fmt.Errorf("write of %d bytes at %d exceeds the partition's %d", len(b), off, r.size)
 	}
-	zero := make([]byte, holeSize)
 	for n := 0; n < len(b); {
 		piece := b[n:min(n+holeSize, len(b))]
-		if !r.w.sparse || !bytes.Equal(piece, zero[:len(piece)]) {
-			if _, err := r.w.f.WriteAt(piece, r.off+off+int64(n)); err != nil {
-				return n, err
-			}
+		if err := r.writePiece(piece, r.off+off+int64(n)); err != nil {
+			return n, err
 		}
 		n += len(piece)
 	}
 	r.w.add(len(b))
 	return len(b), nil
+}
+
+func (r *region) writePiece(b []byte, at int64) error {
+	if old := make([]byte, len(b)); r.w.sparse && bytes.Equal(b, old) {
+		if _, err := r.w.f.ReadAt(old, at); err != nil {
+			return err
+		}
+		if bytes.Equal(old, b) {
+			return nil
+		}
+	}
+	_, err := r.w.f.WriteAt(b, at)
+	return err
 }
 
 // ReadAt implements io.ReaderAt.
