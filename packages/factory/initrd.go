@@ -1,0 +1,34 @@
+package factory
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"micromirror/packages/hardware"
+	"micromirror/packages/initramfs"
+	"micromirror/packages/release"
+)
+
+// makeInitrd compiles /init and packs it with the modules it needs.
+func (b *build) makeInitrd(ctx context.Context) error {
+	init := filepath.Join(b.work(), "init")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+		"-tags", strings.Join(b.tags(), ","), "-o", init, "./cmd/initrd")
+	cmd.Dir, cmd.Env = b.Repository, targetEnv()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build ./cmd/initrd: %w\n%s", err, bytes.TrimSpace(out))
+	}
+	_, err := initramfs.Build(ctx, initramfs.Spec{
+		Out:       filepath.Join(b.Out(), release.InitrdFile),
+		Init:      init,
+		ModuleDir: b.kernel.ModuleDir(),
+		Modules:   hardware.Modules(hardware.Needs(b.models), true),
+		E2fsck:    filepath.Join(b.debDir(e2fsckDeb), "usr/sbin/e2fsck.static"),
+		Template:  filepath.Join(b.Out(), release.PermFile),
+	})
+	return err
+}
