@@ -1,0 +1,308 @@
+package mirror
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"micromirror/packages/mirror/plan"
+	"micromirror/packages/mirror/status"
+	"micromirror/packages/mirror/tree"
+	"micromirror/packages/project"
+	"micromirror/packages/rsync/client"
+	"micromirror/packages/rsync/flist"
+)
+
+// Fetch does everything of a run up to the publish: afterwards the stage holds
+// the content and the proposal.
+func Fetch(ctx context.Context, j Job) (Outcome, error) {
+	s, err := openStage(j.Stage)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer s.close()
+	return fetchLocked(ctx, &j, s)
+}
+
+// fetchLocked connects until an attempt comes to its end. What one attempt
+// fetched the next need not.
+func fetchLocked(ctx context.Context, j *Job, s *stage) (Outcome, error) {
+	attempts := cmp.Or(j.Attempts, 3)
+	for n := 1; ; n++ {
+		out, err := attempt(ctx, j, s)
+		final := n >= attempts || ctx.Err() != nil || permanent(err)
+		if err == nil && !out.Complete && !final {
+			err = fmt.Errorf("%w: %w", ErrPart, out.Failed)
+		}
+		if err == nil || final {
+			return out, err
+		}
+		pause := time.Duration(n) * 5 * time.Second
+		j.Log.Warn("attempt failed, trying again", "project", j.Project.Name, "attempt", n, "pause", pause, "err", err)
+		if err := j.Wait(ctx, pause); err != nil {
+			return out, err
+		}
+	}
+}
+
+// permanent reports whether connecting again at once cannot help.
+func permanent(err error) bool {
+	for _, e := range []error{ErrList, ErrShrink, ErrFull, client.ErrRefused, unix.ENOSPC, unix.EROFS, unix.EDQUOT} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// attempt is one connection.
+func attempt(ctx context.Context, j *Job, s *stage) (Outcome, error) {
+	out := Outcome{Listed: j.Now()}
+	if err := j.fault("list"); err != nil {
+		return out, err
+	}
+	j.Progress(status.Progress{Phase: "list"})
+	up, err := j.Dial(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer up.Close()
+	list, err := up.List(ctx)
+	if err != nil {
+		return out, err
+	}
+	if err := checkList(list); err != nil {
+		return out, err
+	}
+	root, err := tree.Open(j.Tree)
+	if err != nil {
+		return out, err
+	}
+	defer root.Close()
+	p, err := j.plan(list, root)
+	if err != nil {
+		return out, err
+	}
+	out.Files, out.Bytes = p.Counts.ListFiles, p.Counts.ListBytes
+	failed, err := j.content(ctx, s, up, list, root, p)
+	if err != nil {
+		return out, err
+	}
+	for i, err := range failed {
+		out.Failed = fmt.Errorf("%d files, such as %q: %w", len(failed), list.Name(i), err)
+		break
+	}
+	out.Complete = len(failed) == 0
+	out.FetchedFiles, out.FetchedBytes = p.Counts.FetchFiles, p.Counts.FetchBytes
+	if out.Complete && p.Unchanged() {
+		return out, nil
+	}
+	out.Proposal = s.path(proposalFile)
+	return out, j.propose(out.Proposal, list, p, failed)
+}
+
+// checkList refuses lists that do not describe a tree.
+func checkList(l *flist.List) error {
+	if l.IOError != 0 {
+		return fmt.Errorf("%w: upstream could not read all of its files (flags %#x)", ErrList, l.IOError)
+	}
+	for i := range l.Len() {
+		if l.Active(i) && l.Mode(i)&flist.ModeType != flist.ModeDir {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: it names no file", ErrList)
+}
+
+// plan compares list and tree.
+func (j *Job) plan(list *flist.List, root *tree.Root) (*plan.Plan, error) {
+	if err := j.fault("plan"); err != nil {
+		return nil, err
+	}
+	j.Progress(status.Progress{Phase: "plan", FilesTotal: int64(list.Len())})
+	own := j.Own
+	if own == nil {
+		own = func(string) bool { return false }
+	}
+	p, err := plan.Make(plan.Input{
+		List: list, Tree: root, Phase: j.Project.Phase, Own: own,
+		Escapes: plan.Escapes(j.Project.Path, j.Project.SafeLinks),
+		Gone:    j.Gone, Now: j.Now(), Grace: j.Grace,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, j.checkShrink(&p.Counts)
+}
+
+// fewFiles may always go: a share of a small tree says nothing.
+const fewFiles = 16
+
+func (j *Job) checkShrink(c *plan.Counts) error {
+	limit := int64(cmp.Or(j.Project.MaxDelete, project.DefaultMaxDelete)) * c.LocalFiles / 100
+	if j.AllowShrink || c.NewGone <= max(limit, fewFiles) {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d files are gone from upstream's list, the bound is %d", ErrShrink, c.NewGone, c.LocalFiles, limit)
+}
+
+// content fetches what the plan needs and returns what it could not get.
+func (j *Job) content(ctx context.Context, s *stage, up Upstream, list *flist.List, root *tree.Root, p *plan.Plan) (map[int]error, error) {
+	need, err := j.missing(s, list, p)
+	if err != nil || len(need) == 0 {
+		return nil, err
+	}
+	if err := j.fault("fetch"); err != nil {
+		return nil, err
+	}
+	stageRoot, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer stageRoot.Close()
+	res, err := up.Transfer(ctx, client.Request{
+		Files: need, Stage: stageRoot,
+		Dest:  func(i int) string { return stageName(list.Name(i)) },
+		Basis: func(i int) (*os.File, error) { return basis(j.Tree, list.Name(i)) },
+		Progress: func(p client.Progress) {
+			j.Progress(status.Progress{Phase: "fetch", FilesDone: p.Files, FilesTotal: p.FilesTotal, BytesDone: p.Bytes, BytesTotal: p.BytesTotal})
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.checkpoint(j.Now()))
+	}
+	return j.verify(s, list, p, res.Failed)
+}
+
+// basis opens the served version of a file. It is called from two goroutines,
+// so it shares no directory handle.
+func basis(dir, name string) (*os.File, error) {
+	root, err := tree.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(name)
+	if err != nil {
+		return nil, nil // none there, or not a file: fetch it whole
+	}
+	return f, nil
+}
+
+// missing returns the files of the plan whose content the stage does not hold
+// yet, after checking that the disk has room for them.
+func (j *Job) missing(s *stage, list *flist.List, p *plan.Plan) ([]int, error) {
+	if len(p.Fetch) == 0 {
+		return nil, nil
+	}
+	if err := s.makeFolders(); err != nil {
+		return nil, err
+	}
+	root, err := tree.Open(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	wanted := make(map[string]bool, len(p.Fetch))
+	for _, i := range p.Fetch {
+		wanted[stageName(list.Name(i))] = true
+	}
+	have, err := s.drop(root, wanted)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.room(p, have); err != nil {
+		return nil, err
+	}
+	trusted := s.trusted()
+	var need []int
+	for _, i := range p.Fetch {
+		if !staged(root, list, i, trusted) {
+			need = append(need, i)
+		}
+	}
+	return need, nil
+}
+
+// staged reports whether file i is complete in the stage. A file that may have
+// lost its data in a power cut is not: it serves as basis and is fetched again.
+func staged(root *tree.Root, list *flist.List, i int, trusted int64) bool {
+	st, err := root.Stat(stageName(list.Name(i)))
+	sec, nsec := list.ModTime(i)
+	return err == nil && st.IsRegular() && st.Size == list.Size(i) && st.Sec == sec && st.Nsec == nsec && st.Ctime <= trusted
+}
+
+// room checks that the disk can hold what is to be fetched, counting whole
+// blocks, and some for directories.
+func (j *Job) room(p *plan.Plan, have int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(j.Stage, &st); err != nil {
+		return fmt.Errorf("check disk space: %w", err)
+	}
+	need := p.Counts.FetchBytes + p.Counts.FetchFiles*4096 - have
+	free := int64(st.Bavail)*st.Bsize - j.Reserve
+	if need > free {
+		return fmt.Errorf("%w: %d MiB to fetch, %d MiB free beyond the reserve of %d MiB", ErrFull, need>>20, free>>20, j.Reserve>>20)
+	}
+	return nil
+}
+
+// verify checks that every file of the plan is in the stage with its size, and
+// makes the stage safe.
+func (j *Job) verify(s *stage, list *flist.List, p *plan.Plan, failed map[int]error) (map[int]error, error) {
+	if err := j.fault("verify"); err != nil {
+		return nil, err
+	}
+	j.Progress(status.Progress{Phase: "verify", FilesTotal: p.Counts.FetchFiles})
+	root, err := tree.Open(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	if failed == nil {
+		failed = map[int]error{}
+	}
+	for _, i := range p.Fetch {
+		if failed[i] != nil {
+			continue
+		}
+		st, err := root.Stat(stageName(list.Name(i)))
+		switch {
+		case err != nil:
+			failed[i] = err
+		case !st.IsRegular() || st.Size != list.Size(i):
+			failed[i] = fmt.Errorf("%d bytes instead of %d", st.Size, list.Size(i))
+		}
+	}
+	return failed, s.checkpoint(j.Now())
+}
+
+// propose writes the plan file.
+func (j *Job) propose(name string, list *flist.List, p *plan.Plan, failed map[int]error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	defer f.Close()
+	w := bufio.NewWriterSize(f, 1<<16)
+	skip := make(map[int]bool, len(failed))
+	for i := range failed {
+		skip[i] = true
+	}
+	if err := p.Write(w, j.Project.Name, func(i int) string { return stageName(list.Name(i)) }, skip); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	return f.Close()
+}

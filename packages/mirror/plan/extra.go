@@ -1,0 +1,155 @@
+package plan
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+	"syscall"
+
+	"micromirror/packages/mirror/tree"
+	"micromirror/packages/rsync/flist"
+)
+
+// member is one name of a hard link group; inode is 0 when the tree does not
+// have its content.
+type member struct {
+	index    int
+	inode    uint64
+	mode     uint32
+	conflict action
+}
+
+// settleGroups decides for each group which name's content the others link to:
+// one that is there, else the one published first.
+func (p *Plan) settleGroups() {
+	for leader, members := range p.groups {
+		have := slices.IndexFunc(members, func(m member) bool { return m.inode != 0 })
+		if have < 0 {
+			p.fetchGroup(leader, members)
+			continue
+		}
+		source := members[have]
+		for _, m := range members {
+			switch {
+			case m.inode != source.inode:
+				p.changeFile(m.index, hard|m.conflict)
+			case m.mode != FileMode(p.in.List.Mode(m.index)):
+				p.changeFile(m.index, chmod)
+			}
+		}
+		// The source leads the group when the plan is written.
+		members[0], members[have] = members[have], members[0]
+	}
+}
+
+func (p *Plan) fetchGroup(leader int, members []member) {
+	slices.SortStableFunc(members, func(a, b member) int {
+		return int(p.in.Phase(p.in.List.Name(a.index))) - int(p.in.Phase(p.in.List.Name(b.index)))
+	})
+	for n, m := range members {
+		if n == 0 {
+			p.need(m.index, m.conflict)
+		} else {
+			p.changeFile(m.index, hard|m.conflict)
+		}
+	}
+	p.groups[leader] = members
+}
+
+// source is the name that the hard link i is linked to.
+func (p *Plan) source(i int) int { return p.groups[p.in.List.HardLink(i)][0].index }
+
+// sortFetch puts small files first, so that one large file delays no others.
+func (p *Plan) sortFetch() {
+	slices.SortStableFunc(p.Fetch, func(a, b int) int {
+		return class(p.in.List.Size(a)) - class(p.in.List.Size(b))
+	})
+}
+
+// class groups sizes coarsely: within a class the list's order is kept, which is
+// kind to upstream's disk.
+func class(size int64) int {
+	switch {
+	case size < 64<<20:
+		return 0
+	case size < 512<<20:
+		return 1
+	default:
+		return 2
+	}
+}
+
+// extra decides on a local entry in dir that the list does not have.
+func (p *Plan) extra(dir string, e *tree.Entry) error {
+	name := e.Name
+	if dir != "." && dir != "" {
+		name = dir + "/" + e.Name
+	}
+	if i, ok := p.in.List.Find(name); ok && p.in.List.Mode(i)&flist.ModeType == flist.ModeDir {
+		if !e.IsDir() { // in the way of a directory, whose own entry says so
+			p.Counts.LocalFiles++
+		}
+		return nil
+	}
+	files, own, err := p.census(name, e)
+	if err != nil || own {
+		return err
+	}
+	p.Counts.LocalFiles += files
+	since, known := p.in.Gone[name]
+	switch {
+	case !known && !p.inherits(name):
+		p.Counts.NewGone += files
+		since = p.in.Now
+	case !known:
+		since = p.in.Now
+	}
+	// A clock that was set back must not keep an entry for ever.
+	if age := p.in.Now.Sub(since); age >= p.in.Grace || age < 0 && -age > p.in.Grace {
+		p.Drop = append(p.Drop, name)
+		p.Counts.Changes++
+		p.touchParent(name)
+		return nil
+	}
+	p.Gone[name] = since
+	return nil
+}
+
+// inherits reports whether a directory above name was already gone: its entries
+// were counted then.
+func (p *Plan) inherits(name string) bool {
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if _, ok := p.in.Gone[dir]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// census counts the files at and below a local entry. One that holds something
+// of the node's own is left alone as a whole.
+func (p *Plan) census(name string, e *tree.Entry) (files int64, own bool, err error) {
+	if p.in.Own(name) {
+		return 0, true, nil
+	}
+	if !e.IsDir() {
+		return 1, false, nil
+	}
+	entries, err := p.in.Tree.List(name, nil)
+	if err != nil {
+		return 0, false, err
+	}
+	for i := range entries {
+		n, o, err := p.census(name+"/"+entries[i].Name, &entries[i])
+		if err != nil || o {
+			return 0, o, err
+		}
+		files += n
+	}
+	return files, false, nil
+}
+
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
+}

@@ -1,0 +1,111 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"micromirror/packages/mirror/plan"
+	"micromirror/packages/mirror/publish"
+	"micromirror/packages/mirror/status"
+)
+
+// Report is what a whole run did.
+type Report struct {
+	Outcome
+	// Published is false when there was nothing to publish.
+	Published      bool
+	Files, Dropped int
+	// Gone are the tombstones for the next run.
+	Gone map[string]time.Time
+}
+
+// Run does a whole run: the rest of an interrupted publish, fetch, publish.
+// fetch is Fetch, or something that does it in another process.
+func Run(ctx context.Context, j Job, fetch func(context.Context, Job) (Outcome, error)) (Report, error) {
+	r := Report{Gone: j.Gone}
+	if err := os.MkdirAll(j.Tree, 0o755); err != nil {
+		return r, fmt.Errorf("make tree: %w", err)
+	}
+	recovered, err := Recover(ctx, j)
+	if err != nil {
+		return r, err
+	}
+	if recovered.Complete {
+		r.Gone, j.Gone = recovered.Gone, recovered.Gone
+	}
+	if r.Outcome, err = fetch(ctx, j); err != nil {
+		return r, err
+	}
+	if r.Proposal != "" {
+		if err := r.publish(ctx, j); err != nil {
+			return r, err
+		}
+	}
+	if !r.Outcome.Complete {
+		return r, fmt.Errorf("%w: %w", ErrPart, r.Failed)
+	}
+	return r, nil
+}
+
+// publish commits the proposal and carries it out.
+func (r *Report) publish(ctx context.Context, j Job) error {
+	s, err := openStage(j.Stage)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	p := j.publisher()
+	if err := p.Commit(r.Proposal); err != nil {
+		return err
+	}
+	res, err := p.Apply(ctx)
+	r.Files, r.Dropped = res.Files, res.Dropped
+	if err != nil {
+		return err
+	}
+	r.Published = true
+	if !res.Complete {
+		return nil
+	}
+	r.Gone = res.Gone
+	return s.clean()
+}
+
+func (j *Job) publisher() *publish.Publisher {
+	return &publish.Publisher{
+		Tree: j.Tree, Stage: j.Stage, Fault: j.Fault,
+		Progress: func(done, total int) {
+			j.Progress(status.Progress{Phase: "publish", FilesDone: int64(done), FilesTotal: int64(total)})
+		},
+	}
+}
+
+// Pending reports whether an interrupted publish waits to be finished. Until it
+// is, the tree must not be served.
+func Pending(j Job) bool { return j.publisher().Pending() }
+
+// Recover finishes an interrupted publish, if there is one. A plan that cannot
+// be finished is given up: the next run makes one that heals the tree.
+func Recover(ctx context.Context, j Job) (publish.Result, error) {
+	p := j.publisher()
+	if !p.Pending() {
+		return publish.Result{}, nil
+	}
+	s, err := openStage(j.Stage)
+	if err != nil {
+		return publish.Result{}, err
+	}
+	defer s.close()
+	res, err := p.Apply(ctx)
+	if err == nil || ctx.Err() != nil {
+		return res, err
+	}
+	if errors.Is(err, publish.ErrLost) || errors.Is(err, plan.ErrFormat) {
+		j.Log.Error("giving up an interrupted publish", "project", j.Project.Name, "err", err)
+		return publish.Result{}, p.Discard()
+	}
+	return res, err
+}

@@ -1,0 +1,134 @@
+package mirror
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"micromirror/packages/durable"
+	"micromirror/packages/mirror/tree"
+)
+
+// stage is a project's private folder. Contents:
+//
+//	lock          locked while a run is on
+//	new/xx/…      fetched files, named by the hash of their path
+//	proposal      the plan of this run
+//	plan          the plan being published
+//	synced        when everything in new was last known to be on the disk
+//
+// Names by hash keep the stage flat, free of what upstream calls its files, and
+// let the next run find what this one left.
+type stage struct {
+	dir  string
+	lock *os.File
+}
+
+const (
+	newDir       = "new"
+	proposalFile = "proposal"
+	syncedFile   = "synced"
+)
+
+// openStage makes the folder and locks it.
+func openStage(dir string) (*stage, error) {
+	if err := os.MkdirAll(filepath.Join(dir, newDir), 0o700); err != nil {
+		return nil, fmt.Errorf("open stage: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open stage: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrBusy
+		}
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return &stage{dir: dir, lock: f}, nil
+}
+
+func (s *stage) close() { s.lock.Close() }
+
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+
+// stageName is where the content of a path is fetched to.
+func stageName(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	h := hex.EncodeToString(sum[:20])
+	return newDir + "/" + h[:2] + "/" + h[2:]
+}
+
+// makeFolders makes the 256 folders of new.
+func (s *stage) makeFolders() error {
+	for i := range 256 {
+		err := os.Mkdir(s.path(fmt.Sprintf("%s/%02x", newDir, i)), 0o700)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("prepare stage: %w", err)
+		}
+	}
+	return nil
+}
+
+// trusted returns the time up to which changes in new are known to be on the
+// disk, in nanoseconds. A file that was complete when the power failed may have
+// lost its data although its size and time survived.
+func (s *stage) trusted() int64 {
+	data, err := os.ReadFile(s.path(syncedFile))
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// checkpoint makes everything fetched so far safe and notes it. The clock of
+// file changes may lag behind the finest one, hence the margin.
+func (s *stage) checkpoint(now time.Time) error {
+	if err := durable.SyncFS(s.dir); err != nil {
+		return err
+	}
+	note := strconv.AppendInt(nil, now.Add(-20*time.Millisecond).UnixNano(), 10)
+	return durable.WriteFile(s.path(syncedFile), append(note, '\n'), 0o600)
+}
+
+// clean removes what no run will ask for again.
+func (s *stage) clean() error {
+	return errors.Join(tree.Discard(s.path(newDir)), os.MkdirAll(s.path(newDir), 0o700))
+}
+
+// drop removes leftovers of content that the plan does not want, and says how
+// many bytes of what it wants are there.
+func (s *stage) drop(root *tree.Root, wanted map[string]bool) (int64, error) {
+	var have int64
+	for i := range 256 {
+		dir := fmt.Sprintf("%s/%02x", newDir, i)
+		entries, err := root.List(dir, nil)
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range entries {
+			name := dir + "/" + e.Name
+			if wanted[name] {
+				have += e.Size
+			} else if err := os.RemoveAll(s.path(name)); err != nil {
+				return 0, fmt.Errorf("clean stage: %w", err)
+			}
+		}
+	}
+	return have, nil
+}

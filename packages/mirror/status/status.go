@@ -1,0 +1,138 @@
+// Package status keeps what others may know of a project's synchronisation: its
+// state, durable, and its progress, volatile. Both are JSON files with one
+// writer, syncd:
+//
+//	/perm/state/syncd/<project>.json          State
+//	/run/syncd/<project>.progress.json        Progress, at most twice a second
+//
+// Readers are httpd (Serving), health, the console and the status page. Fields
+// are only ever added. A file that cannot be read counts as that of a project
+// that was never synced; it is never an error.
+package status
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"micromirror/packages/durable"
+)
+
+// Values of State.Status.
+const (
+	Idle    = "idle"
+	Syncing = "syncing"
+	Failed  = "failed"
+	Never   = "never"
+)
+
+// State is what is known of a project's mirror.
+type State struct {
+	Name   string `json:"name"`
+	Title  string `json:"title"`
+	Status string `json:"status"`
+	// LastUpdate is the start of the newest run whose list is published whole.
+	LastUpdate   time.Time `json:"last_update,omitzero"`
+	LastStarted  time.Time `json:"last_started,omitzero"`
+	LastEnded    time.Time `json:"last_ended,omitzero"`
+	NextSchedule time.Time `json:"next_schedule,omitzero"`
+	// LastChange is when something was published last.
+	LastChange time.Time `json:"last_change,omitzero"`
+	Upstream   string    `json:"upstream"`
+	Path       string    `json:"path"`
+	Size       int64     `json:"size"`
+	Files      int64     `json:"files"`
+	ErrorMsg   string    `json:"error_msg"`
+	// Failures counts failed runs in a row.
+	Failures int `json:"failures"`
+	// Serving is false while the tree may be inconsistent: httpd then answers
+	// 503 for this project.
+	Serving bool `json:"serving"`
+}
+
+// Progress is where a run is.
+type Progress struct {
+	Phase          string `json:"phase"`
+	FilesDone      int64  `json:"files_done"`
+	FilesTotal     int64  `json:"files_total"`
+	BytesDone      int64  `json:"bytes_done"`
+	BytesTotal     int64  `json:"bytes_total"`
+	BytesPerSecond int64  `json:"bytes_per_second"`
+	ETASeconds     int64  `json:"eta_seconds"`
+}
+
+// Load reads a project's state from dir.
+func Load(dir, project string) State {
+	s := State{Name: project, Status: Never, Serving: true}
+	data, err := os.ReadFile(filepath.Join(dir, project+".json"))
+	if err != nil {
+		return s
+	}
+	if err := json.Unmarshal(data, &s); err != nil || s.Name != project {
+		return State{Name: project, Status: Never, Serving: true}
+	}
+	return s
+}
+
+// Save writes a project's state to dir, durably.
+func (s *State) Save(dir string) error {
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err == nil {
+		err = durable.WriteFile(filepath.Join(dir, s.Name+".json"), append(data, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("save state of %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// Meter writes a project's progress file. It is for one goroutine at a time.
+type Meter struct {
+	file  string
+	now   func() time.Time
+	last  time.Time
+	phase string
+	// The rate is measured over the phase.
+	since time.Time
+	base  int64
+}
+
+// NewMeter makes the meter of a project whose file lies in dir.
+func NewMeter(dir, project string, now func() time.Time) *Meter {
+	return &Meter{file: filepath.Join(dir, project+".progress.json"), now: now}
+}
+
+// interval is the shortest time between two writes of the same phase.
+const interval = 500 * time.Millisecond
+
+// Set publishes p, with rate and remaining time worked out. Writing is best
+// effort: progress is for watching only.
+func (m *Meter) Set(p Progress) {
+	now := m.now()
+	if p.Phase != m.phase {
+		m.phase, m.since, m.base = p.Phase, now, p.BytesDone
+	} else if now.Sub(m.last) < interval {
+		return
+	}
+	m.last = now
+	if d := now.Sub(m.since).Seconds(); d > 0 && p.BytesDone > m.base {
+		p.BytesPerSecond = int64(float64(p.BytesDone-m.base) / d)
+		p.ETASeconds = (p.BytesTotal - p.BytesDone) / max(p.BytesPerSecond, 1)
+	}
+	data, err := json.Marshal(p)
+	if err != nil {
+		return
+	}
+	temp := m.file + ".tmp"
+	if os.WriteFile(temp, append(data, '\n'), 0o644) == nil {
+		os.Rename(temp, m.file)
+	}
+}
+
+// Done removes the progress file.
+func (m *Meter) Done() {
+	m.phase = ""
+	os.Remove(m.file)
+}
