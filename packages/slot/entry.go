@@ -182,7 +182,7 @@ func (e *Entry) parseBody(body []byte) error {
 		return fmt.Errorf("version %q is not a generation number", fields["version"])
 	}
 	e.Generation, _ = strconv.ParseUint(fields["version"], 10, 64)
-	e.Release = strings.TrimPrefix(fields["title"], titlePrefix)
+	e.Release = strings.TrimSpace(strings.TrimPrefix(fields["title"], strings.TrimSpace(titlePrefix)))
 	e.Options = fields["options"]
 	if running, err := Running(e.Options); err != nil || running != e.Slot {
 		return fmt.Errorf("options do not boot slot %s: %q", e.Slot, e.Options)
