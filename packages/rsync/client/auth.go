@@ -10,7 +10,7 @@ import (
 	"hash"
 	"strings"
 
-	"golang.org/x/crypto/md4"
+	"golang.org/x/crypto/md4" //lint:ignore SA1019 the protocol demands it
 )
 
 // login answers a challenge.

@@ -261,4 +261,3 @@ func TestModules(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
-
