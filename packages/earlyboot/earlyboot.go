@@ -50,8 +50,7 @@ func WatchdogModules() []string {
 // when it starts.
 func fixedModules() []string {
 	return []string{
-		"crc32c_intel", "crc32c_generic", "sha256_ssse3", "sd_mod", "virtio_blk", "virtio_rng",
-		"squashfs", "ext4", "dm_verity",
+		"sd_mod", "crc32c_intel", "crc32c_generic", "sha256_ssse3", "virtio_rng", "squashfs", "ext4", "dm_verity",
 		"vfat", "nls_cp437", "nls_ascii", "nls_utf8", "nls_iso8859_1", "efivarfs",
 		"button", "evdev",
 	}
@@ -94,6 +93,7 @@ func (b *boot) run(ctx context.Context) error {
 	}
 	b.startWatchdog()
 	b.fault("initrd")
+	b.coldplug() // the disks have time to spin up while the rest is loaded
 	for _, m := range fixedModules() {
 		if err := b.modules.Load(m); err != nil && !deviceMissing(err) {
 			b.log.printf(warning, "%v", err)

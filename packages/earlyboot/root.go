@@ -52,13 +52,18 @@ func (b *boot) findRoot(ctx context.Context) (*disk.Running, string, error) {
 	return d, root, err
 }
 
+// coldplug loads the drivers of storage that has appeared since it last looked.
+func (b *boot) coldplug() {
+	if err := b.modules.Coldplug(storage.MatchString); err != nil {
+		b.log.printf(warning, "%v", err)
+	}
+}
+
 func (b *boot) waitForDisk(ctx context.Context, guid disk.GUID) (*disk.Running, error) {
 	ctx, cancel := context.WithTimeout(ctx, diskWait)
 	defer cancel()
 	for {
-		if err := b.modules.Coldplug(storage.MatchString); err != nil {
-			b.log.printf(warning, "%v", err)
-		}
+		b.coldplug()
 		d, err := disk.Find("/sys", "/dev", guid)
 		if err == nil {
 			return d, nil

@@ -31,7 +31,7 @@ func Index(mods []Module, builtin func(name string) bool) (map[string][]byte, er
 		}
 		dep.WriteByte('\n')
 		for _, a := range m.Aliases {
-			fmt.Fprintf(&alias, "alias %s %s\n", underscores(a), m.Name)
+			fmt.Fprintf(&alias, "alias %s %s\n", a, m.Name)
 		}
 		writeSoftdep(&soft, m)
 	}

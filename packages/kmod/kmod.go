@@ -49,7 +49,7 @@ func Name(file string) string {
 }
 
 // Parse reads the .modinfo of an uncompressed module.
-func Parse(file string, r io.ReaderAt) (m Module, err error) {
+func Parse(file string, r io.ReaderAt) (Module, error) {
 	f, err := elf.NewFile(r)
 	if err != nil {
 		return Module{}, fmt.Errorf("module %s: %w", file, err)
@@ -65,12 +65,17 @@ func Parse(file string, r io.ReaderAt) (m Module, err error) {
 	if err != nil {
 		return Module{}, fmt.Errorf("module %s: %w", file, err)
 	}
-	m = Module{Name: Name(file), Path: file}
+	return parseModinfo(file, b), nil
+}
+
+// parseModinfo reads the section's strings "key=value", each ended by a NUL.
+func parseModinfo(file string, b []byte) Module {
+	m := Module{Name: Name(file), Path: file}
 	for kv := range bytes.SplitSeq(b, []byte{0}) {
 		k, v, _ := strings.Cut(string(kv), "=")
 		m.add(k, v)
 	}
-	return m, nil
+	return m
 }
 
 func (m *Module) add(key, value string) {
@@ -83,7 +88,7 @@ func (m *Module) add(key, value string) {
 		}
 	case "alias":
 		// An alias with a space in it could not be written to the index.
-		if value != "" && !strings.ContainsAny(value, " \t\n") {
+		if w := strings.Fields(value); len(w) == 1 && w[0] == value {
 			m.Aliases = append(m.Aliases, value)
 		}
 	case "firmware":
