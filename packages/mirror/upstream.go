@@ -18,12 +18,9 @@ import (
 // shared bounds all transfers of the node together and may be nil.
 func RsyncDialer(p project.Project, shared *rate.Limiter, timeout time.Duration, log *slog.Logger) func(context.Context) (Upstream, error) {
 	return func(ctx context.Context) (Upstream, error) {
-		// Rules that name no side would also protect what they exclude.
-		rules := &filter.List{DeleteExcluded: true}
-		for _, r := range append([]string{"- .~tmp~/"}, p.Filter...) {
-			if err := rules.Add(r); err != nil {
-				return nil, err
-			}
+		rules, err := filter.Parse(append([]string{"- .~tmp~/"}, p.Filter...)...)
+		if err != nil {
+			return nil, err
 		}
 		conn, err := client.Dial(ctx, client.Config{
 			Addr: p.Upstream.Host, Module: p.Upstream.Module, User: p.Upstream.User, Password: p.Upstream.Password,

@@ -1,0 +1,94 @@
+package service
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"micromirror/packages/daemon"
+	"micromirror/packages/mirror"
+	"micromirror/packages/mirror/plan"
+	"micromirror/packages/mirror/status"
+)
+
+// job is the project's part of the configuration for one run.
+func (k *keeper) job(allowShrink bool) mirror.Job {
+	cfg := &k.service.cfg
+	gone, err := plan.LoadGone(k.goneFile())
+	if err != nil {
+		cfg.Log.Warn("starting without tombstones", "project", k.project.Name, "err", err)
+	}
+	return mirror.Job{
+		Project: k.project,
+		Tree:    filepath.Join(cfg.Mirror, filepath.FromSlash(k.project.Path)),
+		Stage:   filepath.Join(cfg.Stage, k.project.Name),
+		Dial:    mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
+		Gone:    gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink,
+		Now: time.Now, Wait: wait, Log: cfg.Log,
+		Progress: func(status.Progress) {},
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// run does one run, keeps the state up to date, and returns the pause after it.
+func (k *keeper) run(ctx context.Context, req request) time.Duration {
+	cfg := &k.service.cfg
+	k.state.Status = status.Syncing
+	k.state.LastStarted, k.state.NextSchedule = time.Now(), time.Time{}
+	k.save()
+	meter := status.NewMeter(cfg.Run, k.project.Name, time.Now)
+	job := k.job(req.allowShrink)
+	var mu sync.Mutex // the transfer reports from a goroutine of its own
+	job.Progress = func(p status.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		meter.Set(p)
+	}
+	report, err := mirror.Run(ctx, job, cfg.Fetch)
+	meter.Done()
+	k.finish(ctx, report, err)
+	pause := k.pause()
+	k.state.NextSchedule = k.state.LastEnded.Add(pause)
+	k.save()
+	return pause
+}
+
+// finish notes how a run went.
+func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
+	cfg, name, s := &k.service.cfg, k.project.Name, &k.state
+	s.LastEnded = time.Now()
+	if r.Published {
+		s.LastChange = s.LastEnded
+		k.keepGone(r.Gone)
+		daemon.Notice(cfg.Log, name+": published", "files", r.Files, "deleted", r.Dropped, "fetched_bytes", r.FetchedBytes,
+			"took", s.LastEnded.Sub(s.LastStarted).Round(time.Millisecond))
+		if cfg.Published != nil {
+			cfg.Published(name)
+		}
+	}
+	switch {
+	case err == nil:
+		s.Status, s.ErrorMsg, s.Failures, s.Serving = status.Idle, "", 0, true
+		s.LastUpdate, s.Size, s.Files = r.Listed, r.Bytes, r.Outcome.Files
+		if !r.Published {
+			cfg.Log.Info(name + ": unchanged")
+		}
+	case ctx.Err() != nil: // told to stop: no fault of the project
+		s.Status, s.ErrorMsg = status.Failed, "interrupted: "+context.Cause(ctx).Error()
+	default:
+		s.Status, s.ErrorMsg = status.Failed, err.Error()
+		s.Failures++
+		cfg.Log.Warn(name+": failed", "err", err, "failures", s.Failures)
+	}
+}

@@ -1,0 +1,270 @@
+// Package service keeps the projects of a node in step with upstream: it decides
+// when a run of package mirror is due, and tells how it went.
+//
+// Each project runs once a day (jittered), soon after a start when it is
+// overdue, at once on a trigger, and after a failure again with growing pauses.
+// A trigger during a run causes exactly one more run. At most Config.Parallel
+// runs are on at a time, so that one large project does not hold up the others.
+//
+// Before anything else an interrupted publish is finished; until then the
+// project's state says serving=false. Whatever upstream does, what is there
+// stays served.
+//
+// Files owned: /perm/state/syncd/<project>.json and .gone, the mirror tree and
+// stage (through package mirror), /run/syncd/<project>.progress.json. Socket:
+// /run/syncd/trigger takes lines "<project>" or "<project> allow-shrink" and
+// answers each with "ok" or a reason. Failure: a project's trouble is in its
+// state and log and never ends the service.
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"micromirror/packages/mirror"
+	"micromirror/packages/mirror/plan"
+	"micromirror/packages/mirror/status"
+	"micromirror/packages/node"
+	"micromirror/packages/project"
+)
+
+// Config says what to synchronise and where. All directories must exist.
+type Config struct {
+	Node *node.Config
+	// Mirror, Stage, State and Run are folders; Mirror and Stage on one file
+	// system.
+	Mirror, Stage, State, Run string
+	// Grace is how long vanished files are kept; 0 is not at all.
+	Grace time.Duration
+	// Interval is the time between runs that nothing triggers; default a day.
+	Interval time.Duration
+	// Retry is the pause after the first failure; default a minute.
+	Retry time.Duration
+	// Reserve is the number of bytes to leave free on the disk.
+	Reserve int64
+	// Parallel bounds the runs that are on at a time; default 2.
+	Parallel int
+	// Fetch does the first half of a run; default mirror.Fetch.
+	Fetch func(context.Context, mirror.Job) (mirror.Outcome, error)
+	// Published is called after a project's tree has changed; it may be nil.
+	Published func(project string)
+	Log       *slog.Logger
+}
+
+func (c *Config) defaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.Interval, 24*time.Hour)
+	set(&c.Retry, time.Minute)
+	if c.Parallel == 0 {
+		c.Parallel = 2
+	}
+	if c.Fetch == nil {
+		c.Fetch = mirror.Fetch
+	}
+}
+
+// Service is the running set of projects.
+type Service struct {
+	cfg     Config
+	shared  *rate.Limiter
+	slots   chan struct{}
+	keepers map[string]*keeper
+}
+
+// New prepares a service for the projects of the configuration.
+func New(cfg Config) *Service {
+	cfg.defaults()
+	s := &Service{cfg: cfg, slots: make(chan struct{}, cfg.Parallel), keepers: map[string]*keeper{}}
+	if r := cfg.Node.Node.SyncRate; r > 0 {
+		s.shared = rate.NewLimiter(rate.Limit(r), int(max(r/4, 64<<10)))
+	}
+	for _, p := range cfg.Node.Projects() {
+		s.keepers[p.Name] = &keeper{service: s, project: p, due: make(chan request, 1)}
+	}
+	return s
+}
+
+// Run works until the context ends.
+func (s *Service) Run(ctx context.Context) error {
+	if err := s.recover(ctx); err != nil {
+		return err
+	}
+	s.forget()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range s.order() {
+		group.Go(func() error { return s.keepers[p].loop(ctx) })
+	}
+	group.Go(func() error { return s.listen(ctx) })
+	return group.Wait()
+}
+
+// order lists the projects, small ones first.
+func (s *Service) order() []string {
+	var names []string
+	for name := range s.keepers {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		pa, pb := s.keepers[a].project, s.keepers[b].project
+		return int(min(max(pa.Size-pb.Size, -1), 1))
+	})
+	return names
+}
+
+// recover finishes interrupted publishes of all projects before any run.
+func (s *Service) recover(ctx context.Context) error {
+	for _, k := range s.keepers {
+		k.load()
+		job := k.job(false)
+		if !mirror.Pending(job) {
+			continue
+		}
+		k.state.Serving = false
+		k.save()
+		res, err := mirror.Recover(ctx, job)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		k.state.Serving = err == nil
+		if err != nil {
+			k.state.ErrorMsg = err.Error()
+			s.cfg.Log.Error(k.project.Name+": finishing an interrupted publish failed", "err", err)
+		} else if res.Complete {
+			k.keepGone(res.Gone)
+			s.cfg.Log.Warn(k.project.Name + ": finished an interrupted publish")
+		}
+		k.save()
+	}
+	return nil
+}
+
+// forget removes the stages of projects that are not hosted any more. Their
+// trees stay: what to delete on a disk is decided by people.
+func (s *Service) forget() {
+	entries, err := os.ReadDir(s.cfg.Stage)
+	if err != nil {
+		s.cfg.Log.Warn("cleaning the stage", "err", err)
+		return
+	}
+	for _, e := range entries {
+		if s.keepers[e.Name()] == nil {
+			if err := os.RemoveAll(filepath.Join(s.cfg.Stage, e.Name())); err != nil {
+				s.cfg.Log.Warn("cleaning the stage", "err", err)
+			}
+		}
+	}
+}
+
+// Trigger asks for a run of a project now, or after the one that is on.
+func (s *Service) Trigger(name string, allowShrink bool) error {
+	k := s.keepers[name]
+	if k == nil {
+		return fmt.Errorf("project %q is not hosted here", name)
+	}
+	select {
+	case k.due <- request{allowShrink: allowShrink}:
+	default: // one is pending already
+	}
+	return nil
+}
+
+// TriggerAll asks for a run of every project.
+func (s *Service) TriggerAll() {
+	for name := range s.keepers {
+		s.Trigger(name, false)
+	}
+}
+
+// request is a trigger.
+type request struct{ allowShrink bool }
+
+// keeper looks after one project.
+type keeper struct {
+	service *Service
+	project project.Project
+	state   status.State
+	due     chan request
+}
+
+func (k *keeper) load() {
+	s := status.Load(k.service.cfg.State, k.project.Name)
+	s.Title, s.Path = k.project.Title, k.project.Path
+	s.Upstream = "rsync://" + k.project.Upstream.Host + "/" + k.project.Upstream.Module + "/" + k.project.Upstream.Path
+	if s.Status == status.Syncing { // the last run was cut off
+		s.Status = status.Failed
+	}
+	k.state = s
+}
+
+// save writes the state; that it cannot must not stop the mirror.
+func (k *keeper) save() {
+	if err := k.state.Save(k.service.cfg.State); err != nil {
+		k.service.cfg.Log.Error("saving state", "err", err)
+	}
+}
+
+func (k *keeper) goneFile() string {
+	return filepath.Join(k.service.cfg.State, k.project.Name+".gone")
+}
+
+func (k *keeper) keepGone(gone map[string]time.Time) {
+	if err := plan.SaveGone(k.goneFile(), k.project.Name, gone); err != nil {
+		k.service.cfg.Log.Error("saving tombstones", "project", k.project.Name, "err", err)
+	}
+}
+
+// loop runs the project whenever it is due.
+func (k *keeper) loop(ctx context.Context) error {
+	timer := time.NewTimer(k.first())
+	defer timer.Stop()
+	for {
+		var req request
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+		case req = <-k.due:
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case k.service.slots <- struct{}{}:
+		}
+		next := k.run(ctx, req)
+		<-k.service.slots
+		timer.Reset(next)
+	}
+}
+
+// first is the pause before the first run after a start: none for a project
+// that has nothing or is overdue.
+func (k *keeper) first() time.Duration {
+	if k.state.LastUpdate.IsZero() || k.state.Status != status.Idle {
+		return 0
+	}
+	wait := time.Until(k.state.NextSchedule)
+	return min(max(wait, 0), k.service.cfg.Interval)
+}
+
+// pause is the time to the next run: the interval, or after failures a growing
+// one, both with jitter so that the nodes of a fleet do not come all at once.
+func (k *keeper) pause() time.Duration {
+	d := k.service.cfg.Interval
+	if n := k.state.Failures; n > 0 {
+		d = min(k.service.cfg.Retry<<min(n-1, 6), d)
+	}
+	return d - d/8 + rand.N(d/4+1)
+}
