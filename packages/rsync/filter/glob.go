@@ -121,3 +121,7 @@ func reach(tokens []token, at []bool, t int) {
 		at[t+1] = true
 	}
 }
+
+// Glob reports whether a wildcard pattern matches all of a name, as rsync
+// matches one element of a path in an argument.
+func Glob(pattern, name string) bool { return glob(tokenize(pattern), name, false) }

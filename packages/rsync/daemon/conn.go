@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"micromirror/packages/rsync/wire"
+)
+
+// Sizes of a connection's buffers. Large file data does not pass through them.
+const (
+	readBuffer  = 16 << 10
+	writeBuffer = 128 << 10
+)
+
+// Errors that end a connection.
+var (
+	errStopping = errors.New("server is stopping")
+	errBusy     = errors.New("module is being read")
+	errSaid     = errors.New("refused") // the client has been told why
+)
+
+// conn is one connection.
+type conn struct {
+	*Server
+	ctx     context.Context
+	net     net.Conn
+	addr    netip.Addr
+	log     *slog.Logger
+	r       *wire.Reader
+	w       *wire.Writer
+	stop    func()
+	timeout time.Duration
+	until   time.Time // end of the handshake, zero after it
+
+	protocol int
+	module   *share
+}
+
+func newConn(ctx context.Context, s *Server, c net.Conn, addr netip.Addr) *conn {
+	ctx, cancel := context.WithCancel(ctx)
+	cn := &conn{
+		Server: s, ctx: ctx, net: c, addr: addr, log: s.cfg.Log.With("client", addr.String()),
+		timeout: s.cfg.Timeout, until: time.Now().Add(s.cfg.Handshake),
+	}
+	unhook := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	cn.stop = func() { unhook(); cancel() }
+	cn.w = wire.NewWriter(c, writeBuffer)
+	cn.r = wire.NewReader(patient{cn}, readBuffer)
+	return cn
+}
+
+// patient reads for the wire.Reader: before it waits for the client it sends
+// what is buffered, because the client may be waiting for that.
+type patient struct{ c *conn }
+
+func (p patient) Read(b []byte) (int, error) {
+	p.c.alive()
+	if err := p.c.w.Flush(); err != nil {
+		return 0, err
+	}
+	if err := p.c.net.SetReadDeadline(p.c.deadline()); err != nil {
+		return 0, err
+	}
+	if p.c.ctx.Err() != nil {
+		return 0, context.Cause(p.c.ctx)
+	}
+	return p.c.net.Read(b)
+}
+
+// alive moves the deadline for writing.
+func (c *conn) alive() {
+	if c.ctx.Err() == nil {
+		c.net.SetWriteDeadline(c.deadline())
+	}
+}
+
+func (c *conn) deadline() time.Time {
+	d := time.Now().Add(c.timeout)
+	if !c.until.IsZero() && c.until.Before(d) {
+		return c.until
+	}
+	return d
+}
+
+// linger lets the client read what was sent last: data of its own that nobody
+// has read would otherwise reset the connection.
+func (c *conn) linger() {
+	const patience = time.Second
+	half, ok := c.net.(interface{ CloseWrite() error })
+	if !ok || c.ctx.Err() != nil || half.CloseWrite() != nil {
+		return
+	}
+	c.net.SetReadDeadline(time.Now().Add(patience))
+	io.Copy(io.Discard, io.LimitReader(c.net, 1<<20))
+}
+
+// serve talks to the client from the greeting to the end.
+func (c *conn) serve() {
+	err := c.session()
+	if err == nil {
+		err = c.w.Flush()
+	} else {
+		c.alive()
+		c.w.Flush()
+	}
+	if err != nil && !errors.Is(err, errSaid) {
+		c.log.Info("connection ended", "err", err)
+	}
+}
+
+func (c *conn) session() error {
+	c.alive()
+	name, err := c.hello()
+	if err != nil || name == "" {
+		return err
+	}
+	if c.module = c.share(name); c.module == nil {
+		c.log.Info("unknown module", "module", clip(name))
+		return c.errorLine("Unknown module '%s'", clip(name))
+	}
+	c.log = c.log.With("module", name)
+	if err := c.admit(); err != nil {
+		return err
+	}
+	ok, limit := c.slots.take(c.addr, c.cfg.MaxConns, c.cfg.MaxPerPrefix)
+	if !ok {
+		return c.full(limit)
+	}
+	defer c.slots.release(c.addr)
+	if ok, limit := c.module.slots.take(c.addr, c.module.MaxConns, 0); !ok {
+		return c.full(limit)
+	}
+	defer c.module.slots.release(c.addr)
+	return c.transfer()
+}
+
+func (c *conn) admit() error {
+	if c.cfg.Access.permits(c.addr) && c.module.Access.permits(c.addr) {
+		return nil
+	}
+	c.log.Info("access denied")
+	return c.errorLine("access denied to %s from UNDETERMINED (%s)", c.module.Name, c.addr)
+}
+
+func (c *conn) full(limit int) error {
+	c.log.Info("too many connections", "limit", limit)
+	return c.errorLine("max connections (%d) reached -- try again later", limit)
+}
+
+// offer gets the module's list, or tells the client why it cannot.
+func (c *conn) offer() (*offer, error) {
+	o, err := c.module.get(c.ctx, c.cfg.ScanWait)
+	switch {
+	case err == nil:
+		return o, nil
+	case errors.Is(err, errBusy):
+		c.log.Info("list not ready")
+		return nil, c.errorLine("module %s is being read -- try again later", c.module.Name)
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EACCES):
+		c.log.Warn("module not readable", "err", err)
+		return nil, c.errorLine("chdir failed")
+	}
+	return nil, err
+}

@@ -1,0 +1,306 @@
+package daemon
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"micromirror/packages/rsync/checksum"
+	"micromirror/packages/rsync/filter"
+	"micromirror/packages/rsync/flist"
+	"micromirror/packages/rsync/sender"
+	"micromirror/packages/rsync/wire"
+)
+
+// Exit codes of rsync that a client is told.
+const (
+	exitSyntax      = 1
+	exitProtocol    = 2
+	exitUnsupported = 4
+)
+
+// transfer serves a client that has named a module.
+func (c *conn) transfer() error {
+	o, err := c.offer()
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(c.w, "@RSYNCD: OK\n")
+	opts, paths, optErr, err := c.arguments()
+	if err != nil {
+		return err
+	}
+	c.until = time.Time{}
+	if opts.timeout > 0 {
+		c.timeout = min(c.timeout, time.Duration(opts.timeout)*time.Second)
+	}
+	sums, format, err := c.negotiate(opts)
+	if err != nil {
+		return err
+	}
+	c.startMultiplex()
+	if optErr == nil {
+		optErr = opts.check(c.protocol)
+	}
+	if optErr != nil {
+		return c.reject(exitUnsupported, "rsync: "+optErr.Error())
+	}
+	if !opts.sender {
+		return c.reject(exitSyntax, "ERROR: module is read only")
+	}
+	if err := c.readRules(&opts.filter); err != nil {
+		return err
+	}
+	request := c.request(o, opts, paths)
+	if opts.filesFrom {
+		if request.Args, err = c.readNames(paths, opts); err != nil {
+			return err
+		}
+	}
+	return c.send(o, opts, request, sums, format)
+}
+
+// arguments reads and parses the client's arguments. An optErr is for the
+// client, who can be told only later.
+func (c *conn) arguments() (opts *options, paths []string, optErr, err error) {
+	args, err := c.readArgs(c.protocol >= 30)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	first, paths := splitArgs(args, true)
+	opts, optErr = parseOptions(first, c.cfg.Refuse)
+	if optErr != nil || !opts.secluded {
+		return opts, paths, optErr, nil
+	}
+	if args, err = c.readArgs(true); err != nil {
+		return nil, nil, nil, err
+	}
+	args = args[min(len(args), 1):] // the client's name for the program
+	first, paths = splitArgs(args, false)
+	info := opts.info
+	opts, optErr = parseOptions(first, c.cfg.Refuse)
+	opts.secluded = true
+	if opts.info == "" {
+		opts.info = info
+	}
+	return opts, paths, optErr, nil
+}
+
+// check finds combinations of options that cannot be served.
+func (o *options) check(protocol int) error {
+	switch {
+	case o.removeSource:
+		return optionError("--remove-source-files cannot be used with a read-only module")
+	case o.filesFrom && protocol == 30:
+		return optionError("--files-from needs another protocol than 30 on this server")
+	}
+	return nil
+}
+
+// negotiate sends compatibility flags, agrees on the checksum, and sends the
+// seed.
+func (c *conn) negotiate(o *options) (checksum.Sums, flist.Format, error) {
+	f := flist.Format{
+		Protocol: c.protocol, Links: o.links, HardLinks: o.hardLinks, Owner: o.owner, Group: o.group,
+		Devices: o.devices, Specials: o.specials, NumericIDs: o.numericIDs,
+	}
+	flags := c.compatFlags(o, &f)
+	choice, err := c.chooseSum(o, flags&wire.CompatVarintFlistFlags != 0)
+	if err != nil {
+		return checksum.Sums{}, f, err
+	}
+	seed := int32(o.seed)
+	if seed == 0 {
+		var b [4]byte
+		rand.Read(b[:])
+		seed = int32(binary.LittleEndian.Uint32(b[:]) | 1)
+	}
+	c.w.Int32(seed)
+	seedFirst := flags&wire.CompatChecksumSeedFix != 0
+	sums := checksum.ForProtocol(c.protocol, seed, seedFirst)
+	if choice != "" {
+		sums = checksum.Negotiated(choice, seed, seedFirst)
+	}
+	if o.checksum {
+		f.Checksum = sums.Size()
+	}
+	return sums, f, c.r.Err()
+}
+
+// compatFlags sends what both sides can do, since protocol 30.
+func (c *conn) compatFlags(o *options, f *flist.Format) int {
+	if c.protocol < 30 {
+		return 0
+	}
+	flags := wire.CompatSymlinkTimes
+	for letter, flag := range map[rune]int{
+		'f': wire.CompatSafeFlist, 'x': wire.CompatAvoidXattrOptim, 'C': wire.CompatChecksumSeedFix,
+		'v': wire.CompatVarintFlistFlags,
+	} {
+		if strings.ContainsRune(o.info, letter) {
+			flags |= flag
+		}
+	}
+	f.VarintFlags = flags&wire.CompatVarintFlistFlags != 0
+	f.SafeList = flags&wire.CompatSafeFlist != 0 || c.protocol >= 31
+	c.w.Varint(int32(flags))
+	return flags
+}
+
+// chooseSum gives the name of the checksum that the client asked for or that
+// was negotiated, or "" for the protocol's own.
+func (c *conn) chooseSum(o *options, negotiated bool) (string, error) {
+	if name, _, _ := strings.Cut(o.checksumChoice, ","); name != "" && name != "auto" {
+		if !slices.Contains(strings.Fields(checksum.Names()), name) {
+			return "", fmt.Errorf("unknown checksum name: %s", clip(name))
+		}
+		return name, nil
+	}
+	if !negotiated || o.checksumChoice != "" {
+		return "", nil
+	}
+	c.w.Vstring(checksum.Names())
+	const longest = 256
+	theirs := c.r.Vstring(longest)
+	if err := c.r.Err(); err != nil {
+		return "", err
+	}
+	return checksum.Choose(theirs, nil)
+}
+
+func (c *conn) startMultiplex() {
+	c.alive()
+	c.w.StartMultiplex()
+	if c.protocol >= 31 {
+		c.w.MessageInt32(wire.IOTimeout, int32(c.timeout/time.Second))
+	}
+	if c.protocol >= 30 {
+		c.r.StartMultiplex()
+	}
+	c.r.Message = func(tag wire.Tag, _ []byte) error {
+		if tag == wire.ErrorExit {
+			return errors.New("client gave up")
+		}
+		return nil
+	}
+}
+
+// reject tells the client of an error that ends the transfer.
+func (c *conn) reject(code int32, text string) error {
+	c.log.Info("rejected", "reason", text)
+	c.w.Message(wire.Error, []byte(text+"\n"))
+	if c.protocol >= 31 {
+		c.w.MessageInt32(wire.ErrorExit, code)
+	}
+	return errSaid
+}
+
+// readRules reads the client's filter rules.
+func (c *conn) readRules(l *filter.List) error {
+	var buf []byte
+	for {
+		n := c.r.Bounded(int64(c.r.Int32()), 0, filter.MaxRule, "length of a filter rule")
+		if err := c.r.Err(); err != nil || n == 0 {
+			return err
+		}
+		buf = slices.Grow(buf[:0], int(n))[:n]
+		c.r.Full(buf)
+		if err := c.r.Err(); err != nil {
+			return err
+		}
+		if err := l.AddWire(string(buf), c.protocol); err != nil {
+			return c.reject(exitSyntax, err.Error())
+		}
+	}
+}
+
+// request says which entries the client gets.
+func (c *conn) request(o *offer, opts *options, paths []string) *sender.Request {
+	r := &sender.Request{
+		Module: c.module.Name, Filter: &opts.filter, Recurse: opts.recurse,
+		Dirs: opts.dirs || opts.recurse || opts.listOnly, Relative: opts.relative,
+		CopyLinks: opts.copyLinks, CopyUnsafe: opts.copyUnsafe, CopyDirLinks: opts.copyDirLinks,
+		IgnoreMissing: opts.ignoreMissing || opts.deleteMissing,
+	}
+	if opts.filesFrom {
+		r.Relative, r.Dirs = !opts.noRelative, true
+		return r
+	}
+	r.Args = expandPaths(o.tree, c.module.Name, paths, opts.secluded)
+	if len(r.Args) == 0 {
+		r.Args = []string{""}
+	}
+	return r
+}
+
+// maxNames bounds a list of names.
+const (
+	maxNames     = 1 << 20
+	maxNameBytes = 64 << 20
+)
+
+// readNames reads the names of --files-from, relative to the first path.
+func (c *conn) readNames(paths []string, opts *options) ([]string, error) {
+	base := ""
+	if len(paths) > 0 {
+		base = sanitize(strings.TrimPrefix(paths[0], c.module.Name))
+	}
+	if base = strings.TrimSuffix(base, "/"); base != "" {
+		base += "/"
+	}
+	if opts.noRelative {
+		base = strings.TrimSuffix(base, "./")
+	} else {
+		base += "./"
+	}
+	var names []string
+	total := 0
+	for {
+		name := ""
+		if opts.fromNul {
+			name = c.readNul()
+		} else {
+			name = c.r.Line(maxArg)
+		}
+		if err := c.r.Err(); err != nil || name == "" {
+			return names, err
+		}
+		if total += len(name); len(names) == maxNames || total > maxNameBytes {
+			return nil, fmt.Errorf("list of files: %w", wire.ErrLimit)
+		}
+		names = append(names, base+sanitize(name))
+	}
+}
+
+// send runs the transfer and logs what it came to.
+func (c *conn) send(o *offer, opts *options, r *sender.Request, sums checksum.Sums, f flist.Format) error {
+	s := sender.Session{
+		Tree: o.tree, Root: o.root, R: c.r, W: c.w, Format: f, Sums: sums, Alive: c.alive, Buffers: &c.buffers,
+		Public: !c.module.Unreadable, DryRun: opts.dryRun, Inplace: opts.inplace, Append: opts.appends,
+		IgnoreErrors: opts.ignoreErrors,
+	}
+	if s.Append == 1 && c.protocol < 30 {
+		s.Append = 2
+	}
+	start := time.Now()
+	stats, err := s.Run(c.ctx, r)
+	c.log.Info("transfer", "protocol", c.protocol, "sum", sums.Name(), "path", clip(strings.Join(r.Args, " ")),
+		"entries", stats.Entries, "files", stats.Files, "bytes", stats.Bytes, "literal", stats.Literal,
+		"failed", stats.Failed, "sent", c.w.Total(), "received", c.r.Total(),
+		"seconds", time.Since(start).Round(time.Millisecond).Seconds(), "err", errText(err))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSaid, err)
+	}
+	return nil
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
