@@ -25,20 +25,27 @@ func main() {
 	flag.StringVar(&f.node, "node", layout.NodeDir, "directory of node.json and fleet.json")
 	flag.StringVar(&f.state, "state", layout.StateDir+"/syncd", "directory of the projects' state")
 	flag.StringVar(&f.run, "run", layout.RunDir, "directory of volatile files")
+	flag.StringVar(&f.logs, "logs", layout.StateDir+"/httpd", "directory of the access log")
 	flag.BoolVar(&f.confine, "sandbox", true, "drop privileges before serving")
 	flag.Parse()
 	daemon.Main("httpd", f.serve)
 }
 
 type flags struct {
-	listen, root, node, state, run string
-	confine                        bool
+	listen, root, node, state, run, logs string
+	confine                              bool
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	l, err := net.Listen("tcp", f.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
+	}
+	if err := httpd.RaiseFileLimit(); err != nil {
+		log.Warn("few descriptors", "err", err)
+	}
+	if err := sandbox.Own(f.logs, layout.HTTPD, layout.HTTPD, 0o750); err != nil {
+		return err
 	}
 	// Granting a directory needs it to be there, whoever starts first.
 	for _, dir := range []string{f.root, f.state} {
@@ -54,7 +61,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		log.Warn("node configuration", "problem", p.String())
 	}
 	if f.confine {
-		policy := sandbox.Policy{UID: layout.HTTPD, GID: layout.HTTPD, Read: []string{f.root, f.state, f.run}}
+		policy := sandbox.Policy{UID: layout.HTTPD, GID: layout.HTTPD, Read: []string{f.root, f.state, f.run}, Write: []string{f.logs}}
 		if err := sandbox.Enter(policy, log); err != nil {
 			return err
 		}
@@ -63,6 +70,10 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	journal, err := httpd.OpenJournal(f.logs, site, log)
+	if err != nil {
+		return err
+	}
 	daemon.Notice(log, "serving on "+l.Addr().String())
-	return httpd.Serve(ctx, l, httpd.Config{Site: site, Grace: 30 * time.Second, Log: log})
+	return httpd.Serve(ctx, l.(*net.TCPListener), httpd.Config{Site: site, Journal: journal, Grace: 30 * time.Second, Log: log})
 }

@@ -3,6 +3,7 @@ package httpd
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,17 +13,23 @@ import (
 )
 
 // handler lets net/http serve a site.
-type handler struct{ site *answer.Site }
+type handler struct {
+	site    *answer.Site
+	journal *Journal
+}
 
 // serverName is the Server header.
 const serverName = "micromirror"
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begun := time.Now()
 	w.Header().Set("Server", serverName)
 	if len(r.RequestURI) > maxTarget {
 		http.Error(w, "request target too long", http.StatusRequestURITooLong)
+		h.journal.served(r, "", http.StatusRequestURITooLong, 0, begun)
 		return
 	}
+	h.site.Cache.Sync()
 	resp := h.site.Answer(requestOf(r))
 	defer resp.Close()
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(resp.Header, []byte("\r\n")), []byte("\r\n")) {
@@ -30,10 +37,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(string(name), string(value))
 	}
 	w.WriteHeader(resp.Status)
+	var sent int64
+	defer func() { h.journal.served(r, resp.Name, resp.Status, sent, begun) }()
 	if r.Method == http.MethodHead {
 		return
 	}
-	if err := writeBody(w, resp); err != nil {
+	var err error
+	if sent, err = writeBody(w, resp); err != nil {
 		// The length has been promised: only a broken connection tells the
 		// client that the body is not whole.
 		panic(http.ErrAbortHandler)
@@ -60,41 +70,35 @@ const chunk = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([chunk]byte) }}
 
-func writeBody(w http.ResponseWriter, resp *answer.Response) error {
+// writeBody sends the body and counts what it could write.
+func writeBody(w http.ResponseWriter, resp *answer.Response) (sent int64, err error) {
 	deadline := http.NewResponseController(w)
 	write := func(p []byte) error {
 		if err := deadline.SetWriteDeadline(time.Now().Add(stallTimeout)); err != nil {
 			return err
 		}
-		_, err := w.Write(p)
+		n, err := w.Write(p)
+		sent += int64(n)
 		return err
 	}
 	for _, s := range resp.Body {
-		if s.Data != nil {
-			for part := range chunks(s.Data) {
-				if err := write(part); err != nil {
-					return err
-				}
+		data := s.Data
+		if data == nil && resp.Item.Body != nil {
+			data = resp.Item.Body[s.Off : s.Off+s.Length]
+		}
+		if data == nil && s.Length > 0 {
+			if err := writeFile(write, resp.Item.File, s.Off, s.Length); err != nil {
+				return sent, err
 			}
 			continue
 		}
-		if err := writeFile(write, resp.File, s.Off, s.Length); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func chunks(data []byte) func(yield func([]byte) bool) {
-	return func(yield func([]byte) bool) {
-		for len(data) > 0 {
-			n := min(len(data), chunk)
-			if !yield(data[:n]) {
-				return
+		for part := range slices.Chunk(data, chunk) {
+			if err := write(part); err != nil {
+				return sent, err
 			}
-			data = data[n:]
 		}
 	}
+	return sent, nil
 }
 
 func writeFile(write func([]byte) error, f *tree.File, off, length int64) error {

@@ -7,10 +7,14 @@
 // off, a slow one that moves may finish. At the end of ctx no new connection is
 // accepted and running downloads get Config.Grace to finish.
 //
+// Ordinary requests are served by package eventloop; it hands what is unusual to
+// net/http, which gets the same answers from the same site.
+//
 // Port 80 (TCP). Reads /perm/mirror, /perm/state/syncd, /run/syncd and
-// /run/health.json; a missing one costs only what depends on it. URLs of its
-// own, beside the tree: / (front page), /status.json (see package status),
-// /healthz (200 or 503 with the health report), /robots.txt, /favicon.ico.
+// /run/health.json; a missing one costs only what depends on it. Writes the
+// access log below /perm/state/httpd. URLs of its own, beside the tree: / (front
+// page), /status.json (see package status), /healthz (200 or 503 with the health
+// report), /robots.txt, /favicon.ico.
 package httpd
 
 import (
@@ -20,48 +24,62 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"time"
 
 	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/eventloop"
 )
 
 // Config is what a server needs.
 type Config struct {
-	Site  *answer.Site
-	Grace time.Duration // for running downloads at the end
-	Log   *slog.Logger
+	Site    *answer.Site
+	Journal *Journal      // where requests are recorded
+	Grace   time.Duration // for running downloads at the end
+	Log     *slog.Logger
 }
 
 // Limits on what one connection may hold up.
 const (
 	headerTimeout = 15 * time.Second
 	idleTimeout   = 65 * time.Second
-	stallTimeout  = 2 * time.Minute // for one chunk of a body
+	stallTimeout  = 2 * time.Minute // without a byte, or for one chunk of net/http's
 	maxHeader     = 16 << 10
 	maxTarget     = 8 << 10
 )
 
 // Serve answers connections until ctx ends, then waits for running downloads.
-func Serve(ctx context.Context, l net.Listener, c Config) error {
+func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	server := &http.Server{
-		Handler:                      &handler{c.Site},
+		Handler:                      &handler{c.Site, c.Journal},
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeader,
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
-	select {
-	case err := <-done:
-		return fmt.Errorf("serve http: %w", err)
-	case <-ctx.Done():
-	}
+	unusual := newHandoff(l.Addr())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(unusual) }()
+	loopErr := eventloop.Serve(ctx, l, eventloop.Config{
+		Site: c.Site, Cache: c.Site.Cache,
+		Unusual: func(conn net.Conn) { unusual.give(conn) },
+		Record:  c.Journal.append, Flush: c.Journal.log.Write,
+		Loops:    max(2, runtime.GOMAXPROCS(0)),
+		Timeouts: eventloop.Timeouts{Head: headerTimeout, Idle: idleTimeout, Stall: stallTimeout},
+		Grace:    c.Grace, Log: c.Log,
+	})
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Grace)
 	defer cancel()
-	if err := server.Shutdown(grace); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("stop http: %w", err)
+	err := server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
 	}
-	return server.Close()
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
+	if err = errors.Join(loopErr, err); err != nil {
+		return fmt.Errorf("serve http: %w", err)
+	}
+	return nil
 }

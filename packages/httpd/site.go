@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/cache"
 	"micromirror/packages/httpd/page"
 	"micromirror/packages/httpd/status"
 	"micromirror/packages/httpd/tree"
@@ -21,10 +22,18 @@ type Dirs struct {
 	Run   string // volatile files: syncd/*.progress.json, health.json
 }
 
+// limits bound the cache to what a node of 2 GiB can spare. Each item is an open
+// file, each directory about a kilobyte of kernel memory.
+var limits = cache.Limits{Items: 8192, Bytes: 64 << 20, Dirs: 4096}
+
 // NewSite makes the site of a configured node. It keeps the projects' state up
 // to date until ctx ends.
 func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (*answer.Site, error) {
 	root, err := tree.Open(dirs.Root)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := cache.New(root, dirs.Root, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +55,7 @@ func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (
 	watch := status.NewWatch(reader, log)
 	go watch.Run(ctx, time.Second, log)
 	return &answer.Site{
-		Tree: root, Page: pageSite(c), Texts: texts, Status: watch,
+		Tree: root, Cache: kept, Page: pageSite(c), Texts: texts, Status: watch,
 		Health: HealthFile(filepath.Join(dirs.Run, "health.json"), time.Now),
 	}, nil
 }

@@ -18,8 +18,8 @@ import (
 	"strconv"
 
 	"micromirror/packages/httpd/byterange"
+	"micromirror/packages/httpd/cache"
 	"micromirror/packages/httpd/conditional"
-	"micromirror/packages/httpd/mimetype"
 	"micromirror/packages/httpd/page"
 	"micromirror/packages/httpd/status"
 	"micromirror/packages/httpd/tree"
@@ -36,7 +36,8 @@ type Request struct {
 	Cond   conditional.Headers
 }
 
-// Segment is a piece of a body: bytes, or a part of the response's file.
+// Segment is a piece of a body: bytes, or where Data is nil a part of the
+// response's item.
 type Segment struct {
 	Data        []byte
 	Off, Length int64
@@ -45,25 +46,26 @@ type Segment struct {
 // Response is what to send. Header holds complete lines ending in CRLF,
 // everything but Date and Connection. Close it when it has been sent.
 type Response struct {
-	Status  int
-	Header  []byte
-	Length  int64 // of the body
-	Body    []Segment
-	File    *tree.File
-	Project *status.Project // whose tree was asked for, nil outside of all
+	Status int
+	Header []byte
+	Length int64 // of the body
+	Body   []Segment
+	Item   *cache.Item // has the file that Body refers to, nil where there is none
+	Name   string      // what was asked for, below the web root
 }
 
-// Close releases the file.
+// Close releases what the response is sent from.
 func (r *Response) Close() {
-	if r.File != nil {
-		r.File.Close()
-		r.File = nil
+	if r.Item != nil {
+		r.Item.Release()
+		r.Item = nil
 	}
 }
 
 // Site answers requests.
 type Site struct {
 	Tree   *tree.Tree
+	Cache  *cache.Cache
 	Page   page.Site
 	Texts  map[string]page.Text // by project name
 	Status *status.Watch
@@ -94,7 +96,7 @@ func (s *Site) Answer(r *Request) *Response {
 	}
 	project := s.Status.Report().Of(name)
 	resp := s.file(r, name, dir, project)
-	resp.Project = project
+	resp.Name = name
 	return resp
 }
 
@@ -103,25 +105,16 @@ func (s *Site) file(r *Request, name string, dir bool, project *status.Project) 
 	if project != nil && !project.Serving {
 		return s.later()
 	}
-	f, err := s.Tree.Lookup(name)
-	if errors.Is(err, tree.ErrNotExist) && project != nil && project.Path == name && project.LastUpdate.IsZero() {
+	item, err := s.item(r, name, dir)
+	switch {
+	case errors.Is(err, errDirectory):
+		return s.redirect(r, name)
+	case errors.Is(err, tree.ErrNotExist) && project != nil && project.Path == name && project.LastUpdate.IsZero():
 		return s.later() // configured, and its first synchronisation is not through
-	}
-	if err != nil {
+	case err != nil:
 		return s.fail(statusOf(err))
 	}
-	if f.IsDir() {
-		defer f.Close()
-		if !dir {
-			return s.redirect(r, name)
-		}
-		return s.directory(r, f, project)
-	}
-	if dir {
-		f.Close()
-		return s.fail(http.StatusNotFound)
-	}
-	return s.content(r, f)
+	return s.content(r, item)
 }
 
 func statusOf(err error) int {
@@ -141,42 +134,39 @@ func (s *Site) later() *Response {
 	return resp
 }
 
-// content answers with a regular file. It takes the file over.
-func (s *Site) content(r *Request, f *tree.File) *Response {
-	v := conditional.Validators{ETag: conditional.ETag(f.ModTime(), f.Size()), ModTime: f.ModTime()}
-	validators := validatorLines(v, cacheControl(f.Name))
+// content answers with an item, which it takes over.
+func (s *Site) content(r *Request, item *cache.Item) *Response {
+	v := conditional.Validators{ETag: item.ETag, ModTime: item.ModTime}
 	switch conditional.Evaluate(r.Cond, v) {
 	case conditional.NotModified:
-		f.Close()
-		return &Response{Status: http.StatusNotModified, Header: validators}
+		return &Response{Status: http.StatusNotModified, Header: item.Validators, Item: item}
 	case conditional.PreconditionFailed:
-		f.Close()
+		item.Release()
 		return s.fail(http.StatusPreconditionFailed)
 	}
 	if r.Range != "" && r.Method == http.MethodGet && conditional.RangeApplies(r.Cond.IfRange, v) {
-		ranges, err := byterange.Parse(r.Range, f.Size())
+		ranges, err := byterange.Parse(r.Range, item.Length)
 		if errors.Is(err, byterange.ErrUnsatisfiable) {
 			resp := s.fail(http.StatusRequestedRangeNotSatisfiable)
-			resp.Header = append(resp.Header, "Content-Range: bytes */"+strconv.FormatInt(f.Size(), 10)+"\r\n"...)
-			f.Close()
+			resp.Header = append(resp.Header, "Content-Range: bytes */"+strconv.FormatInt(item.Length, 10)+"\r\n"...)
+			item.Release()
 			return resp
 		}
 		if len(ranges) > 0 {
-			return partial(f, ranges, validators)
+			return partial(item, ranges)
 		}
 	}
-	header := append(validators, "Content-Type: "+mimetype.Of(f.Name)+"\r\n"...)
-	resp := &Response{Status: http.StatusOK, File: f, Length: f.Size(), Body: []Segment{{Length: f.Size()}}}
-	resp.Header = appendLength(header, resp.Length)
-	return resp
+	return &Response{
+		Status: http.StatusOK, Header: item.Header, Length: item.Length, Item: item,
+		Body: []Segment{{Length: item.Length}},
+	}
 }
 
 // validatorLines are common to 200, 206 and 304.
 func validatorLines(v conditional.Validators, cache string) []byte {
-	b := append(make([]byte, 0, 256), "Last-Modified: "...)
+	b := append(make([]byte, 0, 320), "Last-Modified: "...)
 	b = v.ModTime.UTC().AppendFormat(b, http.TimeFormat)
-	b = append(b, "\r\nETag: "+v.ETag+"\r\nAccept-Ranges: bytes\r\nCache-Control: "+cache+"\r\n"...)
-	return b
+	return append(b, "\r\nETag: "+v.ETag+"\r\nCache-Control: "+cache+"\r\nAccept-Ranges: bytes\r\n"...)
 }
 
 func appendLength(b []byte, n int64) []byte {

@@ -3,45 +3,74 @@ package answer
 import (
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
-	"micromirror/packages/httpd/conditional"
+	"github.com/zeebo/xxh3"
+
+	"micromirror/packages/httpd/cache"
 	"micromirror/packages/httpd/listing"
 	"micromirror/packages/httpd/page"
-	"micromirror/packages/httpd/status"
 	"micromirror/packages/httpd/tree"
 )
 
-// directory answers with a listing.
-func (s *Site) directory(r *Request, dir *tree.File, project *status.Project) *Response {
+// listing gets the listing of directory name. Listings are items as files are,
+// with validators of their own; the plain one is cached under the directory's
+// URL, the others under the query that asks for them.
+func (s *Site) listing(r *Request, name string) (*cache.Item, error) {
+	order := listing.ParseOrder(r.Query)
+	json := wantsJSON(r.Accept)
+	key := name + "/"
+	if json {
+		key += "?json"
+	} else if order != (listing.Order{Column: 'N'}) {
+		key += "?C=" + string(order.Column) + strconv.FormatBool(order.Descending)
+	}
+	if item := s.Cache.Get([]byte(key)); item != nil {
+		return item, nil
+	}
+	return s.Cache.Fill(key, cache.Need{Name: name, Whole: true}, func() (*cache.Item, []cache.Need, error) {
+		return s.render(name, order, json)
+	})
+}
+
+// render reads and renders a directory.
+func (s *Site) render(name string, order listing.Order, json bool) (*cache.Item, []cache.Need, error) {
+	dir, err := s.Tree.Lookup(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer dir.Close()
+	if !dir.IsDir() {
+		return nil, nil, tree.ErrNotExist
+	}
 	entries, err := s.Tree.ReadDir(dir)
 	if err != nil {
-		return s.fail(statusOf(err))
+		return nil, nil, err
 	}
-	var resp *Response
-	order := listing.ParseOrder(r.Query)
 	listing.Sort(entries, order)
-	if wantsJSON(r.Accept) {
-		body, err := listing.JSON(entries)
-		if err != nil {
-			return s.fail(http.StatusInternalServerError)
-		}
-		resp = generated(http.StatusOK, "application/json", body)
+	item := &cache.Item{Name: name, Type: htmlType, ModTime: listing.Latest(entries, dir.ModTime())}
+	if json {
+		item.Type = "application/json"
+		item.Body, err = listing.JSON(entries)
 	} else {
-		resp = generated(http.StatusOK, htmlType, listing.HTML(s.Page, dir.Name, s.about(dir.Name, project), entries, order))
+		item.Body = listing.HTML(s.Page, name, s.about(name), entries, order)
 	}
-	resp.Header = append(resp.Header, "Vary: Accept\r\nLast-Modified: "...)
-	modTime := listing.Latest(entries, dir.ModTime())
-	resp.Header = append(modTime.UTC().AppendFormat(resp.Header, http.TimeFormat), "\r\n"...)
-	cond := conditional.Headers{IfModifiedSince: r.Cond.IfModifiedSince}
-	if conditional.Evaluate(cond, conditional.Validators{ModTime: modTime}) == conditional.NotModified {
-		return &Response{Status: http.StatusNotModified, Header: []byte("Cache-Control: no-cache\r\nVary: Accept\r\n")}
+	if err != nil {
+		return nil, nil, err
 	}
-	return resp
+	item.Length = int64(len(item.Body))
+	item.ETag = `"` + strconv.FormatUint(xxh3.Hash(item.Body), 16) + `"`
+	finish(item, revalidate+"\r\nVary: Accept")
+	needs := needsOf(name, entries)
+	slices.SortFunc(needs, func(a, b cache.Need) int { return strings.Compare(a.Name, b.Name) })
+	return item, needs, nil
 }
 
 // about is the description above a project's own directory.
-func (s *Site) about(name string, project *status.Project) string {
+func (s *Site) about(name string) string {
+	project := s.Status.Report().Of(name)
 	if project == nil || project.Path != name {
 		return ""
 	}

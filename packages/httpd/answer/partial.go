@@ -6,27 +6,27 @@ import (
 	"strconv"
 
 	"micromirror/packages/httpd/byterange"
-	"micromirror/packages/httpd/mimetype"
-	"micromirror/packages/httpd/tree"
+	"micromirror/packages/httpd/cache"
 )
 
 // partial answers 206: one range as it is, several as multipart/byteranges.
-func partial(f *tree.File, ranges []byterange.Range, validators []byte) *Response {
-	resp := &Response{Status: http.StatusPartialContent, File: f}
-	contentType := mimetype.Of(f.Name)
+func partial(item *cache.Item, ranges []byterange.Range) *Response {
+	resp := &Response{Status: http.StatusPartialContent, Item: item}
+	header := append(make([]byte, 0, 512), item.Validators...)
+	contentType := item.Type
 	if len(ranges) == 1 {
 		r := ranges[0]
 		resp.Body = []Segment{{Off: r.Start, Length: r.Length}}
-		validators = append(validators, "Content-Range: "+r.ContentRange(f.Size())+"\r\n"...)
+		header = append(header, "Content-Range: "+r.ContentRange(item.Length)+"\r\n"...)
 	} else {
-		boundary := boundaryOf(f, ranges)
-		resp.Body = parts(ranges, f.Size(), contentType, boundary)
+		boundary := boundaryOf(item, ranges)
+		resp.Body = parts(ranges, item.Length, contentType, boundary)
 		contentType = "multipart/byteranges; boundary=" + boundary
 	}
 	for _, s := range resp.Body {
 		resp.Length += s.Length
 	}
-	resp.Header = appendLength(append(validators, "Content-Type: "+contentType+"\r\n"...), resp.Length)
+	resp.Header = appendLength(append(header, "Content-Type: "+contentType+"\r\n"...), resp.Length)
 	return resp
 }
 
@@ -46,11 +46,11 @@ func parts(ranges []byterange.Range, size int64, contentType, boundary string) [
 // boundaryOf is the same for the same question, so that an answer is a function
 // of request and file; that file content holds it by chance does no harm, as
 // clients go by the parts' lengths.
-func boundaryOf(f *tree.File, ranges []byterange.Range) string {
+func boundaryOf(item *cache.Item, ranges []byterange.Range) string {
 	h := fnv.New64a()
-	h.Write([]byte(f.Name))
+	h.Write([]byte(item.Name))
 	for _, r := range ranges {
-		h.Write([]byte(r.ContentRange(f.Size())))
+		h.Write([]byte(r.ContentRange(item.Length)))
 	}
 	return "micromirror" + strconv.FormatUint(h.Sum64(), 16)
 }

@@ -16,6 +16,7 @@ import (
 type Entry struct {
 	Name    string
 	Dir     bool
+	Link    bool // a symbolic link, shown as what it leads to
 	Size    int64
 	ModTime time.Time
 }
@@ -71,6 +72,7 @@ func (t *Tree) entry(dir *File, fd int, name string) (Entry, bool) {
 	if name == "." || name == ".." || name == hidden {
 		return Entry{}, false
 	}
+	e := Entry{Name: name}
 	var st unix.Stat_t
 	if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return Entry{}, false
@@ -82,9 +84,10 @@ func (t *Tree) entry(dir *File, fd int, name string) (Entry, bool) {
 		}
 		st = target.stat
 		target.Close()
+		e.Link = true
 	}
 	kind := st.Mode & unix.S_IFMT
-	e := Entry{Name: name, Dir: kind == unix.S_IFDIR, ModTime: time.Unix(st.Mtim.Sec, st.Mtim.Nsec)}
+	e.Dir, e.ModTime = kind == unix.S_IFDIR, time.Unix(st.Mtim.Sec, st.Mtim.Nsec)
 	if !e.Dir {
 		e.Size = st.Size
 	}

@@ -1,0 +1,145 @@
+package eventloop
+
+import (
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// accept takes one connection; the poller reports again if there are more, to
+// whichever loop has time.
+func (l *loop) accept() {
+	var sa unix.RawSockaddrAny
+	fd, e := rawAccept(l.listener, &sa)
+	switch e {
+	case 0:
+	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+		l.turnAway()
+		return
+	default:
+		return // taken by another loop, or gone
+	}
+	peer := addrOf(&sa)
+	var done func()
+	if l.config.Admit != nil {
+		var ok bool
+		if done, ok = l.config.Admit(peer); !ok {
+			refuse(fd, tooMany)
+			return
+		}
+	}
+	c := &conn{fd: fd, peer: peer, done: done, deadline: l.deadlineIn(l.config.Timeouts.Head)}
+	l.place(c)
+	c.waits = forRequest
+	ev := unix.EpollEvent{Events: c.waits, Fd: c.id.slot, Pad: c.id.gen}
+	if e := control(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev); e != 0 {
+		refuse(fd, busy)
+		c.fd = -1
+		l.end(c)
+	}
+}
+
+// place gives a connection a slot.
+func (l *loop) place(c *conn) {
+	l.gen++
+	l.open++
+	if n := len(l.free); n > 0 {
+		c.id = connID{l.free[n-1], l.gen}
+		l.free = l.free[:n-1]
+		l.conns[c.id.slot] = c
+		return
+	}
+	c.id = connID{int32(len(l.conns)), l.gen}
+	l.conns = append(l.conns, c)
+}
+
+// remove takes a connection out of the loop without closing its socket.
+func (l *loop) remove(c *conn) {
+	if c.out != nil {
+		l.finish(c, c.out)
+		c.out = nil
+	}
+	if c.done != nil {
+		c.done()
+	}
+	l.conns[c.id.slot] = nil
+	l.free = append(l.free, c.id.slot)
+	l.open--
+}
+
+// end closes a connection.
+func (l *loop) end(c *conn) {
+	l.remove(c)
+	if c.fd >= 0 {
+		rawClose(c.fd)
+	}
+}
+
+// Refusals in one packet, for who cannot even be listened to.
+const (
+	busy = "HTTP/1.1 503 Service Unavailable\r\nServer: micromirror\r\nConnection: close\r\n" +
+		"Retry-After: 30\r\nContent-Length: 0\r\n\r\n"
+	tooMany = "HTTP/1.1 429 Too Many Requests\r\nServer: micromirror\r\nConnection: close\r\n" +
+		"Retry-After: 30\r\nContent-Length: 0\r\n\r\n"
+)
+
+// refuse answers without having read the request. What the client has sent is
+// read off first: closing on top of it would make the kernel take the answer
+// back.
+func refuse(fd int, answer string) {
+	var request [4 << 10]byte
+	rawRead(fd, request[:])
+	rawSend(fd, []byte(answer), 0)
+	unix.Shutdown(fd, unix.SHUT_WR)
+	rawRead(fd, request[:])
+	rawClose(fd)
+}
+
+// turnAway answers 503 with the spare descriptor when there is no other, and
+// stops listening until the next second, so that the loop does not spin.
+func (l *loop) turnAway() {
+	if l.spare == nil {
+		l.pause()
+		return
+	}
+	l.spare.Close()
+	l.spare = nil
+	var sa unix.RawSockaddrAny
+	if fd, e := rawAccept(l.listener, &sa); e == 0 {
+		refuse(fd, busy)
+	}
+	l.reserve()
+}
+
+// reserve gets the spare descriptor back and listens again.
+func (l *loop) reserve() {
+	if l.spare == nil {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return
+		}
+		l.spare = f
+	}
+	if !l.listens && !l.stopping && l.listen() != nil {
+		l.listens = false
+	}
+}
+
+// addrOf reads the peer's address.
+func addrOf(sa *unix.RawSockaddrAny) netip.Addr {
+	b := make([]byte, 0, 28)
+	for _, c := range sa.Addr.Data {
+		b = append(b, byte(c))
+	}
+	for _, c := range sa.Pad[:14] {
+		b = append(b, byte(c))
+	}
+	switch sa.Addr.Family {
+	case unix.AF_INET:
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	case unix.AF_INET6:
+		return netip.AddrFrom16([16]byte(b[6:22])).Unmap()
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,56 @@
+package eventloop
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+	"time"
+
+	"micromirror/packages/httpd/accesslog"
+	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/cache"
+)
+
+// connID names a connection in events. The generation tells a connection from an
+// earlier one in the same slot.
+type connID struct{ slot, gen int32 }
+
+// conn is a client's connection. Idle, it holds no buffers.
+type conn struct {
+	fd       int
+	id       connID
+	peer     netip.Addr
+	done     func() // for Config.Admit, may be nil
+	deadline int64  // Unix seconds
+	in       []byte // bytes of requests not answered yet
+	out      *output
+	waits    uint32 // the events that the poller waits for
+	fetching bool   // a helper reads the disk; the loop leaves the connection alone
+	last     bool   // close after the response
+}
+
+// output is a response on its way: head first, then the body's segments.
+type output struct {
+	head    []byte // what is left of the head; a small body follows in it
+	headers int64  // how much of head is not body
+	body    []answer.Segment
+	off     int64 // how much of body[0] is sent
+	item    *cache.Item
+	sent    int64 // bytes of the body
+	record  accesslog.Record
+}
+
+// park makes an output that lives on: what it borrowed from the loop's buffers
+// becomes its own.
+func (o *output) park() *output {
+	p := *o
+	p.head = bytes.Clone(o.head)
+	p.body = slices.Clone(o.body)
+	p.record.Line = bytes.Clone(o.record.Line)
+	p.record.Referer = bytes.Clone(o.record.Referer)
+	p.record.UserAgent = bytes.Clone(o.record.UserAgent)
+	return &p
+}
+
+// deadlineIn returns the deadline that lies d ahead.
+func (l *loop) deadlineIn(d time.Duration) int64 { return l.now.Unix() + int64(d/time.Second) + 1 }

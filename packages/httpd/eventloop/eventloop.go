@@ -1,0 +1,110 @@
+// Package eventloop serves ordinary HTTP/1 requests with as few system calls and
+// as little memory as the kernel allows.
+//
+// A few loops, each a goroutine with an epoll of its own, share the listener. A
+// connection belongs to one loop and costs a small structure while it is idle:
+// no goroutine, no buffer. An ordinary request (see package wire) is read,
+// answered and logged in place: one read and one write, or one write and
+// sendfile for a file that is not small. Everything else is handed over with the
+// bytes read so far, once and for good, to Config.Unusual, which gives it to
+// net/http.
+//
+// Promises: a response is always from one version of a file; a client that does
+// not move for the time in Timeouts is cut off, one that moves may finish; a slow
+// or cold disk delays who waits for it and nobody else, because file pages that
+// are not in memory are read by helpers before the loop sends them; without
+// descriptors a client gets 503 and the loop lives on. At the end of the context
+// idle connections are closed and running responses may end within Grace.
+package eventloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"micromirror/packages/httpd/accesslog"
+	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/cache"
+)
+
+// Site answers requests; *answer.Site does.
+type Site interface {
+	// Cached returns the item for a plain GET of the target, or nil.
+	Cached(target []byte) *cache.Item
+	Answer(*answer.Request) *answer.Response
+}
+
+// Timeouts bound what a client may hold up.
+type Timeouts struct {
+	Head  time.Duration // for a request head, from its first byte
+	Idle  time.Duration // between requests
+	Stall time.Duration // without the client taking a byte
+}
+
+// Config is what the loops need.
+type Config struct {
+	Site  Site
+	Cache *cache.Cache
+	// Unusual takes a connection over, with what has been read of it.
+	Unusual func(conn net.Conn)
+	// Record is called with every answered request, whose slices are valid
+	// during the call only; stamp is its time as the log writes it. What is
+	// appended to lines goes to Flush before long.
+	Record func(lines, stamp []byte, r *accesslog.Record) []byte
+	Flush  func(lines []byte)
+	// Admit is asked for every connection; done is called at its end. Nil
+	// admits everyone.
+	Admit    func(peer netip.Addr) (done func(), ok bool)
+	Loops    int
+	Timeouts Timeouts
+	Grace    time.Duration
+	Log      *slog.Logger
+}
+
+// Serve runs the loops on a listener until ctx ends and running responses are
+// done. It leaves the listener open.
+func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
+	file, err := l.File()
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	defer file.Close()
+	listener := int(file.Fd())
+	if err := prepareListener(listener); err != nil {
+		return fmt.Errorf("serve: prepare listener: %w", err)
+	}
+	disk := newDisk()
+	defer disk.close()
+	var wg sync.WaitGroup
+	errs := make([]error, c.Loops)
+	for i := range c.Loops {
+		loop, err := newLoop(listener, &c, disk)
+		if err != nil {
+			return fmt.Errorf("serve: %w", err)
+		}
+		stop := context.AfterFunc(ctx, loop.wake.signal)
+		wg.Go(func() {
+			defer stop()
+			errs[i] = loop.run(ctx)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// prepareListener sets what accepted sockets inherit.
+func prepareListener(fd int) error {
+	return errors.Join(
+		unix.SetNonblock(fd, true),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60),
+	)
+}

@@ -1,0 +1,205 @@
+package eventloop
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/conditional"
+	"micromirror/packages/httpd/wire"
+)
+
+// receive reads from a connection and answers the requests that are complete.
+func (l *loop) receive(c *conn) {
+	kept := copy(l.buf, c.in)
+	n, e := rawRead(c.fd, l.buf[kept:])
+	switch {
+	case e == unix.EAGAIN || e == unix.EINTR:
+		return
+	case e != 0 || n == 0:
+		l.end(c)
+		return
+	}
+	l.handle(c, l.buf[:kept+n])
+}
+
+// handle answers the requests at the beginning of data, one after the other, and
+// keeps what is left.
+func (l *loop) handle(c *conn, data []byte) {
+	for len(data) > 0 {
+		var r wire.Request
+		n, verdict := wire.Parse(data, &r)
+		if verdict == wire.Incomplete {
+			break
+		}
+		if verdict == wire.Unusual || !l.respond(c, &r) {
+			l.handOver(c, data)
+			return
+		}
+		if c.fd < 0 {
+			return // answered, and it was the last
+		}
+		data = data[n:]
+		if c.out != nil {
+			break
+		}
+	}
+	l.keep(c, data)
+}
+
+// keep stores the bytes of requests to come. Without any, the connection is idle
+// and holds no buffer.
+func (l *loop) keep(c *conn, data []byte) {
+	fresh := c.in == nil
+	if len(data) == 0 {
+		c.in = nil
+	} else {
+		c.in = append([]byte(nil), data...)
+	}
+	switch {
+	case c.out != nil:
+	case c.in == nil:
+		c.deadline = l.deadlineIn(l.config.Timeouts.Idle)
+	case fresh:
+		c.deadline = l.deadlineIn(l.config.Timeouts.Head)
+	}
+}
+
+// respond answers an ordinary request. It reports false if the request turns out
+// not to be ordinary.
+func (l *loop) respond(c *conn, r *wire.Request) bool {
+	c.last = c.last || !r.KeepAlive || l.stopping
+	o := &l.scratch
+	*o = output{body: l.segment[:0]}
+	o.record.Line, o.record.Referer, o.record.UserAgent = r.Line, r.Referer, r.UserAgent
+	o.record.Peer, o.record.Time = c.peer, l.now
+	if r.Plain() && !bytes.Contains(r.Accept, []byte("json")) {
+		o.item = l.config.Site.Cached(r.Target)
+	}
+	if o.item != nil {
+		l.fromItem(c, o, r)
+	} else if !l.fromSite(c, o, r) {
+		return false
+	}
+	l.start(c, o)
+	return true
+}
+
+// fromItem makes the 200 of an item.
+func (l *loop) fromItem(c *conn, o *output, r *wire.Request) {
+	o.record.Status, o.record.Name = http.StatusOK, o.item.Name
+	b := append(l.head[:0], l.okHead...)
+	b = append(b, o.item.Header...)
+	b = appendConnection(b, r, c.last)
+	o.headers = int64(len(b))
+	if !r.Head {
+		o.body = append(o.body, answer.Segment{Length: o.item.Length})
+	}
+	o.head, l.head = b, b
+}
+
+// fromSite asks the site.
+func (l *loop) fromSite(c *conn, o *output, r *wire.Request) bool {
+	path, query, ok := wire.Decode(r.Target)
+	if !ok {
+		return false
+	}
+	method := http.MethodGet
+	if r.Head {
+		method = http.MethodHead
+	}
+	resp := l.config.Site.Answer(&answer.Request{
+		Method: method, Path: path, Query: query, Host: string(r.Host), Accept: string(r.Accept), Range: string(r.Range),
+		Cond: conditional.Headers{
+			IfMatch: string(r.IfMatch), IfUnmodifiedSince: string(r.IfUnmodifiedSince),
+			IfNoneMatch: string(r.IfNoneMatch), IfModifiedSince: string(r.IfModifiedSince), IfRange: string(r.IfRange),
+		},
+	})
+	o.record.Status, o.record.Name, o.item = resp.Status, resp.Name, resp.Item
+	b := append(l.head[:0], statusLine(resp.Status)...)
+	b = l.appendServer(b)
+	b = append(b, resp.Header...)
+	b = appendConnection(b, r, c.last)
+	o.headers = int64(len(b))
+	if !r.Head {
+		o.body = append(o.body, resp.Body...)
+	}
+	o.head, l.head = b, b
+	return true
+}
+
+// appendConnection ends a head. HTTP/1.0 clients want to be told that the
+// connection stays.
+func appendConnection(b []byte, r *wire.Request, last bool) []byte {
+	switch {
+	case last:
+		b = append(b, "Connection: close\r\n"...)
+	case r.HTTP10:
+		b = append(b, "Connection: keep-alive\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+func statusLine(code int) string {
+	switch code {
+	case http.StatusPartialContent:
+		return "HTTP/1.1 206 Partial Content\r\n"
+	case http.StatusNotModified:
+		return "HTTP/1.1 304 Not Modified\r\n"
+	case http.StatusNotFound:
+		return "HTTP/1.1 404 Not Found\r\n"
+	}
+	return "HTTP/1.1 " + string([]byte{byte('0' + code/100), byte('0' + code/10%10), byte('0' + code%10)}) + " " +
+		http.StatusText(code) + "\r\n"
+}
+
+// handOver gives a connection and what has been read of it away.
+func (l *loop) handOver(c *conn, data []byte) {
+	control(l.epoll, unix.EPOLL_CTL_DEL, c.fd, &unix.EpollEvent{})
+	data = bytes.Clone(data)
+	file := os.NewFile(uintptr(c.fd), "connection")
+	done := c.done
+	c.done = nil
+	l.remove(c)
+	socket, err := net.FileConn(file)
+	file.Close()
+	if err != nil {
+		if done != nil {
+			done()
+		}
+		return
+	}
+	l.config.Unusual(&handedOver{Conn: socket, read: data, done: done})
+}
+
+// handedOver is a connection whose first bytes have been read already.
+type handedOver struct {
+	net.Conn
+	read []byte
+	done func()
+}
+
+func (h *handedOver) Read(p []byte) (int, error) {
+	if len(h.read) > 0 {
+		n := copy(p, h.read)
+		h.read = h.read[n:]
+		return n, nil
+	}
+	return h.Conn.Read(p)
+}
+
+func (h *handedOver) Close() error {
+	if h.done != nil {
+		h.done()
+		h.done = nil
+	}
+	return h.Conn.Close()
+}
+
+// SetReadDeadline lets net/http interrupt a background read.
+func (h *handedOver) SetReadDeadline(t time.Time) error { return h.Conn.SetReadDeadline(t) }

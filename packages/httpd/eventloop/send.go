@@ -1,0 +1,216 @@
+package eventloop
+
+import (
+	"golang.org/x/sys/unix"
+
+	"micromirror/packages/httpd/answer"
+)
+
+// progress is how far an output has come.
+type progress int
+
+const (
+	complete progress = iota
+	blocked           // the socket is full
+	waiting           // a helper reads the disk
+	broken            // the client is gone, or the file cannot be read
+)
+
+// slice is how much of one response is sent before others get their turn, and
+// how much of a file is read ahead of sending.
+const slice = 1 << 20
+
+// inlineBody is the largest body in memory that is copied behind the head, to go
+// with it in one call.
+const inlineBody = 16 << 10
+
+// start begins a response and finishes it at once if the socket takes it all.
+func (l *loop) start(c *conn, o *output) {
+	if len(o.body) == 1 && o.body[0].Length <= inlineBody {
+		if data, ok := bytesOf(o, &o.body[0]); ok {
+			o.head = append(o.head, data...)
+			l.head = o.head
+			o.body = o.body[:0]
+		}
+	}
+	p := l.send(c, o)
+	if p == blocked || p == waiting {
+		c.out = o.park()
+		c.deadline = l.deadlineIn(l.config.Timeouts.Stall)
+		l.wait(c, p)
+		return
+	}
+	l.settle(c, o, p)
+}
+
+// proceed goes on with a response when the socket has room or the disk is read.
+func (l *loop) proceed(c *conn) {
+	o := c.out
+	before := o.sent
+	switch p := l.send(c, o); p {
+	case blocked, waiting:
+		l.wait(c, p)
+	default:
+		c.out = nil
+		l.settle(c, o, p)
+		if c.fd >= 0 && c.in != nil {
+			data := c.in
+			c.in = nil
+			l.handle(c, data)
+		}
+		return
+	}
+	if o.sent != before {
+		c.deadline = l.deadlineIn(l.config.Timeouts.Stall)
+	}
+}
+
+// settle ends a response and decides what becomes of the connection.
+func (l *loop) settle(c *conn, o *output, p progress) {
+	l.finish(c, o)
+	if p == broken || c.last {
+		l.end(c)
+		c.fd = -1
+		return
+	}
+	l.interest(c, forRequest)
+	c.deadline = l.deadlineIn(l.config.Timeouts.Idle)
+}
+
+// finish logs a response, whole or not, and gives its item back.
+func (l *loop) finish(_ *conn, o *output) {
+	o.record.Sent = o.sent
+	o.record.Duration = l.now.Sub(o.record.Time)
+	l.log = l.config.Record(l.log, l.stamp, &o.record)
+	if len(l.log) >= logSize {
+		l.flush()
+	}
+	if o.item != nil {
+		o.item.Release()
+		o.item = nil
+	}
+}
+
+// What a connection may wait for. Errors and the other side's end are reported
+// in any case.
+const (
+	forRequest = unix.EPOLLIN | unix.EPOLLRDHUP
+	forRoom    = unix.EPOLLOUT
+	forNothing = 0
+)
+
+// wait tells the poller what an unfinished response waits for.
+func (l *loop) wait(c *conn, p progress) {
+	if p == blocked {
+		l.interest(c, forRoom)
+	} else {
+		l.interest(c, forNothing)
+	}
+}
+
+func (l *loop) interest(c *conn, events uint32) {
+	if c.waits == events {
+		return
+	}
+	c.waits = events
+	control(l.epoll, unix.EPOLL_CTL_MOD, c.fd, &unix.EpollEvent{Events: events, Fd: c.id.slot, Pad: c.id.gen})
+}
+
+// bytesOf returns a segment's bytes if they are in memory.
+func bytesOf(o *output, s *answer.Segment) ([]byte, bool) {
+	switch {
+	case s.Data != nil:
+		return s.Data, true
+	case s.Length == 0:
+		return nil, true
+	case o.item.Body != nil:
+		return o.item.Body[s.Off : s.Off+s.Length], true
+	}
+	return nil, false
+}
+
+// send sends as much as the socket takes, up to a slice.
+func (l *loop) send(c *conn, o *output) progress {
+	for len(o.head) > 0 {
+		flags := 0
+		if len(o.body) > 0 {
+			flags = unix.MSG_MORE
+		}
+		n, e := rawSend(c.fd, o.head, flags)
+		if e != 0 {
+			return sendError(e)
+		}
+		o.head = o.head[n:]
+		headers := min(int64(n), o.headers)
+		o.headers -= headers
+		o.sent += int64(n) - headers
+	}
+	for room := int64(slice); len(o.body) > 0; {
+		if room <= 0 {
+			return blocked
+		}
+		s := &o.body[0]
+		if o.off == s.Length {
+			o.body, o.off = o.body[1:], 0
+			continue
+		}
+		n, p := l.sendSegment(c, o, s, room)
+		if p != complete {
+			return p
+		}
+		o.off += n
+		o.sent += n
+		room -= n
+	}
+	return complete
+}
+
+// sendSegment sends a part of the first segment.
+func (l *loop) sendSegment(c *conn, o *output, s *answer.Segment, room int64) (int64, progress) {
+	length := min(s.Length-o.off, room)
+	if data, ok := bytesOf(o, s); ok {
+		flags := 0
+		if len(o.body) > 1 {
+			flags = unix.MSG_MORE
+		}
+		n, e := rawSend(c.fd, data[o.off:o.off+length], flags)
+		if e != 0 {
+			return 0, sendError(e)
+		}
+		return int64(n), complete
+	}
+	return l.sendPages(c, o, s.Off+o.off, length)
+}
+
+// sendPages sends a part of the item's file, once it is in memory.
+func (l *loop) sendPages(c *conn, o *output, off, length int64) (int64, progress) {
+	if l.cold(o, off, length) {
+		o.item.Retain()
+		if l.disk.ask(fetch{loop: l, id: c.id, item: o.item, off: off, n: int(length)}) {
+			c.fetching = true
+			return 0, waiting
+		}
+		o.item.Release() // every helper is busy: this loop reads by itself
+	}
+	n, e := sendFile(c.fd, o.item.File.FD(), &off, int(length))
+	switch {
+	case e != 0:
+		return 0, sendError(e)
+	case n == 0: // the file is shorter than it was
+		return 0, broken
+	}
+	return int64(n), complete
+}
+
+// cold says whether sending would wait for the disk.
+func (l *loop) cold(o *output, off, length int64) bool {
+	fd := o.item.File.FD()
+	return !resident(fd, off) || length > 4096 && !resident(fd, off+length-1)
+}
+
+func sendError(e unix.Errno) progress {
+	if e == unix.EAGAIN || e == unix.EINTR {
+		return blocked
+	}
+	return broken
+}

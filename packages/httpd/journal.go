@@ -1,0 +1,94 @@
+package httpd
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"micromirror/packages/httpd/accesslog"
+	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/status"
+)
+
+// Journal records what was served.
+type Journal struct {
+	log    *accesslog.Log
+	status *status.Watch
+}
+
+// The access log takes at most 128 MiB of the disk.
+const (
+	logFileSize = 16 << 20
+	logFiles    = 8
+)
+
+// OpenJournal records into the access log in dir.
+func OpenJournal(dir string, site *answer.Site, log *slog.Logger) (*Journal, error) {
+	l, err := accesslog.Open(accesslog.Config{Dir: dir, FileSize: logFileSize, Files: logFiles, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return &Journal{log: l, status: site.Status}, nil
+}
+
+// append adds the line of a request to lines.
+func (j *Journal) append(lines, stamp []byte, r *accesslog.Record) []byte {
+	if p := j.status.Report().Of(r.Name); p != nil {
+		r.Project = p.Name
+		r.Release = release(strings.TrimPrefix(r.Name[len(p.Path):], "/"))
+	}
+	return r.Append(lines, stamp)
+}
+
+// served records a request that net/http took.
+func (j *Journal) served(r *http.Request, name string, status int, sent int64, begun time.Time) {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return // no client without an address
+	}
+	line := r.Method + " " + r.RequestURI + " " + r.Proto
+	record := accesslog.Record{
+		Peer: peer.Addr(), Time: begun, Duration: time.Since(begun), Line: []byte(line), Status: status, Sent: sent,
+		Name: name, Referer: []byte(r.Referer()), UserAgent: []byte(r.UserAgent()),
+	}
+	if r.TLS != nil {
+		record.TLS = tlsVersion(r.TLS.Version)
+	}
+	j.log.Write(j.append(nil, accesslog.Stamp(nil, begun), &record))
+}
+
+func tlsVersion(v uint16) string {
+	return "1." + string(rune('0'+(v&0xff)-1))
+}
+
+// release guesses the distribution's release from a path inside a project: the
+// name after a folder that holds releases, or a first name that is a number.
+func release(path string) string {
+	first, rest, _ := strings.Cut(path, "/")
+	if first != "" && first[0] >= '0' && first[0] <= '9' {
+		return plain(first)
+	}
+	for rest != "" {
+		switch first {
+		case "dists", "releases", "updates", "development", "linux", "distribution":
+			name, further, _ := strings.Cut(rest, "/")
+			if first != "linux" && (further != "" || strings.HasSuffix(rest, "/")) {
+				return plain(name)
+			}
+		}
+		first, rest, _ = strings.Cut(rest, "/")
+	}
+	return ""
+}
+
+// plain is a field of the log if name can stand there as it is.
+func plain(name string) string {
+	for i := range len(name) {
+		if name[i] <= ' ' || name[i] >= 0x7f || name[i] == '"' {
+			return ""
+		}
+	}
+	return name
+}
