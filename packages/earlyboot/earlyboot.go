@@ -45,10 +45,10 @@ func WatchdogModules() []string {
 	return []string{"i6300esb", "i2c_i801", "lpc_ich", "iTCO_wdt", "sp5100_tco", "wdat_wdt", "ipmi_si", "ipmi_watchdog"}
 }
 
-// fixedModules are loaded whatever the hardware says: file systems and what they
+// FixedModules are loaded whatever the hardware says: file systems and what they
 // would ask for by request_module, disks, and what gokrazy looks at only once,
 // when it starts.
-func fixedModules() []string {
+func FixedModules() []string {
 	return []string{
 		"sd_mod", "crc32c_intel", "crc32c_generic", "sha256_ssse3", "virtio_rng", "squashfs", "ext4", "dm_verity",
 		"vfat", "nls_cp437", "nls_ascii", "nls_utf8", "nls_iso8859_1", "efivarfs",
@@ -94,7 +94,7 @@ func (b *boot) run(ctx context.Context) error {
 	b.startWatchdog()
 	b.fault("initrd")
 	b.coldplug() // the disks have time to spin up while the rest is loaded
-	for _, m := range fixedModules() {
+	for _, m := range FixedModules() {
 		if err := b.modules.Load(m); err != nil && !deviceMissing(err) {
 			b.log.printf(warning, "%v", err)
 		}
