@@ -1,0 +1,73 @@
+// Command rsyncd offers the node's mirrors to rsync clients; package
+// rsync/daemon says what it promises.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"micromirror/packages/daemon"
+	"micromirror/packages/layout"
+	"micromirror/packages/node"
+	rsync "micromirror/packages/rsync/daemon"
+	"micromirror/packages/sandbox"
+)
+
+func main() {
+	var f flags
+	flag.StringVar(&f.listen, "listen", ":873", "TCP address to serve on")
+	flag.StringVar(&f.root, "root", layout.MirrorDir, "web root, which the modules lie in")
+	flag.StringVar(&f.node, "node", layout.NodeDir, "directory of node.json and fleet.json")
+	flag.StringVar(&f.state, "state", layout.StateDir+"/syncd", "directory of the projects' state")
+	flag.IntVar(&f.conns, "connections", 200, "connections at a time")
+	flag.BoolVar(&f.confine, "sandbox", true, "drop privileges before serving")
+	flag.Parse()
+	daemon.Main("rsyncd", f.serve)
+}
+
+type flags struct {
+	listen, root, node, state string
+	conns                     int
+	confine                   bool
+}
+
+func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	// Granting a directory needs it to be there, whoever starts first.
+	for _, dir := range []string{f.root, f.state} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	config, problems, err := node.ReadNode(f.node)
+	if err != nil {
+		return err
+	}
+	for _, p := range problems {
+		log.Warn("node configuration", "problem", p.String())
+	}
+	if f.confine {
+		policy := sandbox.Policy{UID: layout.RsyncD, GID: layout.RsyncD, Read: []string{f.root, f.state}}
+		if err := sandbox.Enter(policy, log); err != nil {
+			return err
+		}
+	}
+	server, err := rsync.New(rsync.Config{
+		Modules: f.modules(config), MOTD: motd(config), MaxConns: f.conns, Refuse: []string{"checksum"},
+		Grace: 10 * time.Second, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	go server.Warm(ctx)
+	daemon.Notice(log, "serving on "+l.Addr().String())
+	return server.Serve(ctx, l)
+}
