@@ -32,6 +32,7 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	cmd.SysProcAttr.Setpgid = true // Ctrl-C is for us; we end our children in order
 	started := make(chan error, 1)
 	go p.run(started)
 	if err := <-started; err != nil {

@@ -42,7 +42,7 @@ import (
 type Config struct {
 	Name       string        // of its folder; Start takes the test's name
 	Image      string        // disk image that is copied; the original is never written
-	Disk       string        // or: disk image used in place
+	Disk       string        // or: disk image used in place; a bare name means in the machine's folder
 	Size       int64         // grows the copy of Image, sparsely; 0 keeps its size
 	Memory     int           // MiB, default 1024
 	MissingCPU []string      // CPU features to hide, see NotOnJaguar
@@ -158,6 +158,9 @@ func (m *Machine) fill() (err error) {
 		return err
 	}
 	if m.cfg.Image == "" {
+		if filepath.Base(m.cfg.Disk) == m.cfg.Disk {
+			m.cfg.Disk = m.file(m.cfg.Disk)
+		}
 		return nil
 	}
 	m.cfg.Disk = m.file("disk.raw")

@@ -1,0 +1,193 @@
+// Package show is "make run": the whole appliance on the developer's computer.
+//
+// Promise: Run sees to the programs it needs, builds the release and the demo
+// upstream, writes a disk image, boots it in QEMU under UEFI, tells how far each
+// long step is, and prints the addresses as soon as the node serves a page, which
+// is long before it has mirrored everything. It stays until ctx ends, then stops
+// what it started. Left behind are only the caches build/debian, build/work,
+// build/release and build/demo, which make the next run fast; should the process
+// be killed, its machine dies with it and the next start removes its files.
+//
+// Ports: 8080, 8443 and 8873 of 127.0.0.1 for the node's 80, 443 and 873 where they
+// are free, others where not. The upstream takes any free port.
+package show
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"micromirror/packages/demo"
+	"micromirror/packages/desk"
+	"micromirror/packages/factory"
+	"micromirror/packages/hostdeps"
+	"micromirror/packages/node"
+	"micromirror/packages/vm"
+)
+
+// Options say what to run.
+type Options struct {
+	Repository string // top folder of the source tree
+	Release    string // folder of a built release; empty means build one
+	Out        io.Writer
+	Terminal   bool // Out is a terminal: progress replaces itself
+}
+
+// diskSize of the demo's disk; sparse, so it takes what is written to it.
+const diskSize = 8 << 30
+
+// Run runs the demo until ctx ends.
+func Run(ctx context.Context, o Options) error {
+	s := newScreen(o.Out, o.Terminal)
+	if err := hostdeps.Ensure(ctx, slices.Concat(hostdeps.Build(), hostdeps.Run()), o.Out); err != nil {
+		return stopped(ctx, fmt.Errorf("prepare this computer: %w", err))
+	}
+	dir := filepath.Join(o.Repository, "build", "demo")
+	release, err := prepare(ctx, o, dir, s)
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	upstream, err := demo.Serve(ctx, dir, "127.0.0.1:0")
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	defer upstream.Close()
+	s.line("upstream: rsync://%s/ serves %v", upstream.Addr(), demo.Modules())
+	err = boot(ctx, o, release, upstream.Port(), s)
+	s.line("demo: stopped")
+	return stopped(ctx, err)
+}
+
+// stopped turns the error of what was interrupted into none.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// prepare builds release and upstream side by side: one mostly computes, the other
+// mostly downloads.
+func prepare(ctx context.Context, o Options, dir string, s *screen) (release string, err error) {
+	var g errgroup.Group
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g.Go(func() error {
+		err := demo.Build(ctx, dir, func(p demo.Progress) { s.status("%s", describeBuild(p)) })
+		if err != nil {
+			cancel()
+		}
+		return err
+	})
+	g.Go(func() (err error) {
+		if release = o.Release; release != "" {
+			return nil
+		}
+		release, err = factory.Build(ctx, factory.Options{Repository: o.Repository, Log: s})
+		if err != nil {
+			cancel()
+		}
+		return err
+	})
+	return release, g.Wait()
+}
+
+func describeBuild(p demo.Progress) string {
+	if p.Total == 0 {
+		return fmt.Sprintf("upstream: %s: %s", p.Module, p.Step)
+	}
+	return fmt.Sprintf("upstream: %s: %s %d %%", p.Module, p.Step, 100*p.Done/p.Total)
+}
+
+// boot writes the disk, runs the machine and follows it until ctx ends.
+func boot(ctx context.Context, o Options, release string, upstreamPort int, s *screen) error {
+	m, err := vm.New(ctx, filepath.Join(o.Repository, "build", "vm"), vm.Config{
+		Name: "demo", Disk: "disk.raw", Ports: wantedPorts(), OnLine: s.console})
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	fleet := filepath.Join(m.Dir(), "fleet")
+	if err := writeFleet(filepath.Join(o.Repository, "images", "demo"), fleet, upstreamPort); err != nil {
+		return err
+	}
+	err = desk.Image(ctx, desk.ImageOptions{Fleet: desk.Fleet(fleet), Node: "demo", Release: release, Size: diskSize, Out: m.Disk().Path, Log: s})
+	if err != nil {
+		return err
+	}
+	s.line("boot: QEMU with UEFI, %s", vm.Probe())
+	if err := m.PowerOn(ctx); err != nil {
+		return err
+	}
+	if err := follow(ctx, m, s); err != nil && ctx.Err() == nil {
+		kept := filepath.Join(o.Repository, "build", "vm-failures", "demo")
+		return errors.Join(err, fmt.Errorf("console log and screenshot are in %s", kept), m.Keep(kept))
+	}
+	return nil
+}
+
+// wantedPorts maps the node's ports to memorable ones of this computer if they
+// are free, and to any free one (0) if not.
+func wantedPorts() map[int]int {
+	out := map[int]int{}
+	for guest, host := range map[int]int{80: 8080, 443: 8443, 873: 8873} {
+		out[guest] = 0
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", host)); err == nil {
+			l.Close()
+			out[guest] = host
+		}
+	}
+	return out
+}
+
+// writeFleet copies the demo fleet with the upstream's port of this run in it.
+func writeFleet(from, to string, port int) error {
+	data, err := os.ReadFile(filepath.Join(from, node.FleetFile))
+	if err != nil {
+		return fmt.Errorf("demo fleet: %w", err)
+	}
+	var fleet map[string]any
+	if err := json.Unmarshal(data, &fleet); err != nil {
+		return fmt.Errorf("demo fleet: %w", err)
+	}
+	fleet["upstream"] = fmt.Sprintf("10.0.2.2:%d", port)
+	if data, err = json.MarshalIndent(fleet, "", "  "); err != nil {
+		return fmt.Errorf("demo fleet: %w", err)
+	}
+	if err := os.CopyFS(filepath.Join(to, "nodes"), os.DirFS(filepath.Join(from, "nodes"))); err != nil {
+		return fmt.Errorf("demo fleet: %w", err)
+	}
+	return os.WriteFile(filepath.Join(to, node.FleetFile), data, 0o644)
+}
+
+// bootTime bounds the wait for the first page, also on a slow computer without KVM.
+const bootTime = 10 * time.Minute
+
+// follow waits for the first page, prints the addresses, and reports the
+// node's progress until ctx ends or the machine goes off.
+func follow(ctx context.Context, m *vm.Machine, s *screen) error {
+	start := time.Now()
+	first, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("nothing within %v", bootTime))
+	defer cancel()
+	if _, err := m.WaitHTTP(first, "/", 200); err != nil {
+		return fmt.Errorf("boot: %w", err)
+	}
+	s.line("")
+	s.line("The node serves, %.0f s after power-on:", time.Since(start).Seconds())
+	s.line("    page    %s", m.URL("/"))
+	s.line("    status  %s", m.URL("/status.json"))
+	s.line("    https   https://%s/", m.Addr(443))
+	s.line("    rsync   rsync://%s/", m.Addr(873))
+	s.line("Ctrl-C stops everything.")
+	s.line("")
+	return reportSync(ctx, m, s)
+}
