@@ -28,6 +28,8 @@ type Exchange interface {
 	Acquire(ctx context.Context, old *nclient4.Lease) (*nclient4.Lease, error)
 	// Renew asks the server of a lease to prolong it.
 	Renew(ctx context.Context, old *nclient4.Lease) (*nclient4.Lease, error)
+	// Confirm asks whatever server is there now whether the lease still holds.
+	Confirm(ctx context.Context, old *nclient4.Lease) (*nclient4.Lease, error)
 }
 
 // Client keeps one lease.
@@ -100,49 +102,74 @@ func (c *Client) ask(ctx context.Context, exchange func(context.Context, *nclien
 // keep renews the lease and returns nil when it is lost.
 func (c *Client) keep(ctx context.Context, raw **nclient4.Lease, lease Lease, publish func(*Lease)) error {
 	started := time.Now()
+	doubts := 0 // questions without answer since the link came back
 	for {
-		// RFC 2131, 4.4.5: half of what remains until the next deadline, but
-		// not more often than once a minute.
 		age := time.Since(started)
 		if age >= lease.Expire {
 			return nil
 		}
-		due := lease.Renew - age
-		if due <= 0 {
-			due = max((lease.Rebind-age)/2, time.Minute)
+		if c.wait(ctx, c.pause(lease, age, doubts)) {
+			doubts = 1
 		}
-		c.wait(ctx, min(due, lease.Expire-age))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		ask := c.Exchange.Renew
-		if time.Since(started) >= lease.Rebind {
-			ask = c.Exchange.Acquire
-		}
 		asked := time.Now()
 		attempt, cancel := context.WithDeadline(ctx, started.Add(lease.Expire))
-		next, renewed, err := c.ask(attempt, ask, *raw)
+		next, renewed, err := c.ask(attempt, c.question(lease, time.Since(started), doubts), *raw)
 		cancel()
 		if nak := (*nclient4.ErrNak)(nil); errors.As(err, &nak) {
 			return nil
 		}
 		if err != nil {
 			c.Log.Warn("dhcp: lease not renewed", "err", err, "expires", (lease.Expire - time.Since(started)).Round(time.Second))
+			if doubts > 0 {
+				doubts++
+			}
 			continue
 		}
-		*raw, lease, started = next, renewed, asked
+		*raw, lease, started, doubts = next, renewed, asked, 0
 		publish(&lease)
 	}
 }
 
-// wait returns after d, on a kick, or when ctx ends.
-func (c *Client) wait(ctx context.Context, d time.Duration) {
+// pause is the time until the next question: half of what remains until the
+// next deadline, but not more often than once a minute (RFC 2131, 4.4.5). After
+// a link came back the questions go on until there is an answer.
+func (c *Client) pause(lease Lease, age time.Duration, doubts int) time.Duration {
+	due := lease.Renew - age
+	if due <= 0 {
+		due = max((lease.Rebind-age)/2, time.Minute)
+	}
+	if doubts > 0 {
+		due = min(due, jitter(retryShort)*time.Duration(min(doubts, 30)))
+	}
+	return min(due, lease.Expire-age)
+}
+
+// question picks what to ask.
+func (c *Client) question(lease Lease, age time.Duration, doubts int) func(context.Context, *nclient4.Lease) (*nclient4.Lease, error) {
+	switch {
+	case doubts > 0:
+		return c.Exchange.Confirm
+	case age >= lease.Rebind:
+		return c.Exchange.Acquire
+	default:
+		return c.Exchange.Renew
+	}
+}
+
+// wait returns after d, when ctx ends, or on a kick, which it reports.
+func (c *Client) wait(ctx context.Context, d time.Duration) (kicked bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-c.Kick:
+		return false
 	case <-ctx.Done():
+		return false
+	case <-c.Kick:
+		return true
 	}
 }
 

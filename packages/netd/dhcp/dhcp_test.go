@@ -122,6 +122,10 @@ func (s *script) Renew(context.Context, *nclient4.Lease) (*nclient4.Lease, error
 	return s.answer("renew")
 }
 
+func (s *script) Confirm(context.Context, *nclient4.Lease) (*nclient4.Lease, error) {
+	return s.answer("confirm")
+}
+
 // play runs a client for a while and returns what was asked and published.
 func play(t *testing.T, d time.Duration, kick <-chan struct{}, reply func(n int, what string) (*dhcpv4.DHCPv4, error)) (asked, published []string) {
 	s := &script{start: time.Now(), reply: reply}
@@ -200,7 +204,7 @@ func TestKickConfirmsTheLeaseAtOnce(t *testing.T) {
 		m, kick := ack(t), make(chan struct{}, 1)
 		kick <- struct{}{}
 		asked, _ := play(t, time.Minute, kick, func(int, string) (*dhcpv4.DHCPv4, error) { return m, nil })
-		if d := cmp.Diff([]string{"acquire at 0s", "renew at 0s"}, asked); d != "" {
+		if d := cmp.Diff([]string{"acquire at 0s", "confirm at 0s"}, asked); d != "" {
 			t.Errorf("questions (-want +got):\n%s", d)
 		}
 	})

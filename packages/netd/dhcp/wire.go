@@ -58,6 +58,31 @@ func (w Wire) Renew(ctx context.Context, old *nclient4.Lease) (*nclient4.Lease, 
 	return lease, nil
 }
 
+// Confirm implements Exchange as a client does after a restart (RFC 2131, 3.2):
+// unlike a renewal, the question names no server, so that one on a new network
+// may say no.
+func (w Wire) Confirm(ctx context.Context, old *nclient4.Lease) (*nclient4.Lease, error) {
+	c, err := w.open()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	mods := append(w.modifiers(), dhcpv4.WithHwAddr(c.InterfaceAddr()), dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest),
+		dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(old.ACK.YourIPAddr)), dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize)))
+	question, err := dhcpv4.New(mods...)
+	if err != nil {
+		return nil, fmt.Errorf("dhcp: confirm: %w", err)
+	}
+	answer, err := c.SendAndRead(ctx, nclient4.DefaultServers, question, nclient4.IsMessageType(dhcpv4.MessageTypeAck, dhcpv4.MessageTypeNak))
+	if err != nil {
+		return nil, fmt.Errorf("dhcp: confirm: %w", err)
+	}
+	if answer.MessageType() == dhcpv4.MessageTypeNak {
+		return nil, &nclient4.ErrNak{Offer: old.Offer, Nak: answer}
+	}
+	return &nclient4.Lease{Offer: answer, ACK: answer, CreationTime: time.Now()}, nil
+}
+
 func (w Wire) open() (*nclient4.Client, error) {
 	c, err := nclient4.New(w.Interface, nclient4.WithTimeout(answerTimeout), nclient4.WithRetry(questions))
 	if err != nil {

@@ -75,7 +75,6 @@ func Mirror() []Setting {
 func Interface(name string) []Setting {
 	v4, v6 := "net/ipv4/conf/"+name+"/", "net/ipv6/conf/"+name+"/"
 	return []Setting{
-		{v6 + "disable_ipv6", "0"},
 		{v6 + "accept_ra", "0"},
 		{v6 + "autoconf", "0"},
 		{v6 + "accept_redirects", "0"},
@@ -86,6 +85,8 @@ func Interface(name string) []Setting {
 		{v4 + "accept_redirects", "0"},
 		{v4 + "arp_notify", "1"},
 		{v4 + "rp_filter", "0"},
+		{v4 + "promote_secondaries", "1"},
+		{v6 + "disable_ipv6", "0"}, // last: until here nothing was heard
 	}
 }
 

@@ -1,0 +1,53 @@
+package netd
+
+import (
+	"slices"
+	"strings"
+
+	"micromirror/packages/hardware"
+	"micromirror/packages/netd/uplink"
+	"micromirror/packages/node"
+)
+
+// FromNode makes netd's configuration from the node file and the models.
+func FromNode(c *node.Config, models []hardware.Model) Config {
+	out := Config{
+		Hostname:  c.Node.Name,
+		DHCP:      c.Node.DHCP,
+		Addresses: c.Node.Addresses,
+		DNS:       c.Node.DNS,
+		Roles:     roles(models, c.Node.Hardware),
+	}
+	for _, g := range c.Node.Gateways {
+		out.Gateways = append(out.Gateways, g.Addr)
+	}
+	return out
+}
+
+// roles are the network devices of the node's model, in the file's order. A
+// device on another bus than PCI is known by its driver.
+func roles(models []hardware.Model, name string) []uplink.Role {
+	i := slices.IndexFunc(models, func(m hardware.Model) bool { return m.Model == name })
+	if i < 0 {
+		return nil
+	}
+	var out []uplink.Role
+	for _, d := range models[i].Devices {
+		if d.Role != hardware.Network || d.Driver == "" {
+			continue
+		}
+		if id, ok := strings.CutPrefix(d.ID, "pci:"); ok {
+			out = append(out, uplink.Role{PCI: id})
+		} else {
+			out = append(out, uplink.Role{Driver: d.Driver})
+		}
+	}
+	return out
+}
+
+// Driver reports whether a device, by its modalias, is a network card.
+func Driver(modalias string) bool {
+	const pciNetwork, virtioNetwork = "bc02", "virtio:d00000001v"
+	return strings.HasPrefix(modalias, "pci:") && strings.Contains(modalias, pciNetwork) ||
+		strings.HasPrefix(modalias, virtioNetwork)
+}

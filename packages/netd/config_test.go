@@ -1,0 +1,50 @@
+package netd
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"micromirror/packages/hardware"
+	"micromirror/packages/netd/uplink"
+	"micromirror/packages/node"
+)
+
+func TestFromNode(t *testing.T) {
+	c := &node.Config{Node: node.Node{
+		Name: "zrh1", Hardware: "box", Addresses: prefixes("192.0.2.10/24"),
+		Gateways: []node.Gateway{{Addr: netip.MustParseAddr("192.0.2.1")}}, DNS: hosts("192.0.2.53"),
+	}}
+	models := []hardware.Model{{Model: "other"}, {Model: "box", Devices: []hardware.Device{
+		{ID: "pci:8086:2922", Role: hardware.Storage, Driver: "ahci"},
+		{ID: "pci:15b3:1003", Role: hardware.Network, Driver: "mlx4_core"},
+		{ID: "pci:10ec:0000", Role: hardware.Network, Unused: "no driver"},
+		{ID: "virtio:d00000001v00001AF4", Role: hardware.Network, Driver: "virtio_net"},
+	}}}
+	want := Config{
+		Hostname: "zrh1", Addresses: prefixes("192.0.2.10/24"), Gateways: hosts("192.0.2.1"), DNS: hosts("192.0.2.53"),
+		Roles: []uplink.Role{{PCI: "15b3:1003"}, {Driver: "virtio_net"}},
+	}
+	if d := cmp.Diff(want, FromNode(c, models), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
+		t.Errorf("configuration (-want +got):\n%s", d)
+	}
+	if got := FromNode(&node.Config{Node: node.Node{Hardware: "unheard of"}}, models); got.Roles != nil {
+		t.Errorf("roles of an unknown model: %v", got.Roles)
+	}
+}
+
+func TestDriver(t *testing.T) {
+	for alias, want := range map[string]bool{
+		"pci:v000010ECd00008168sv0000103Csd00002215bc02sc00i00": true,
+		"pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01": false,
+		"virtio:d00000001v00001AF4":                             true,
+		"virtio:d00000002v00001AF4":                             false,
+		"acpi:PNP0C0C:":                                         false,
+	} {
+		if Driver(alias) != want {
+			t.Errorf("Driver(%q) = %v", alias, !want)
+		}
+	}
+}

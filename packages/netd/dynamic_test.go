@@ -1,0 +1,143 @@
+package netd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// dnsmasq serves DHCP, and with more arguments advertises itself as a router.
+func (l *lab) dnsmasq(args ...string) (kill func()) {
+	l.t.Helper()
+	return l.peer(append([]string{"dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--user=root", "--group=root",
+		"--interface=up0", "--bind-interfaces", "--dhcp-authoritative", "--log-dhcp", "--no-ping", "--pid-file=",
+		"--dhcp-leasefile=" + filepath.Join(l.t.TempDir(), "leases")}, args...)...)
+}
+
+// radvd advertises the routers of a configuration for up0.
+func (l *lab) radvd(config string) (kill func()) {
+	l.t.Helper()
+	dir := l.t.TempDir()
+	file := filepath.Join(dir, "radvd.conf")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	l.inNet("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+	return l.peer("radvd", "--nodaemon", "--logmethod=stderr", "--debug=3", "-C", file, "-p", filepath.Join(dir, "pid"))
+}
+
+func (l *lab) linkLocal(end string) string {
+	l.t.Helper()
+	var addr string
+	l.eventually("link-local address", func() error {
+		for _, w := range strings.Fields(l.inNet("ip", "-6", "addr", "show", "dev", end, "scope", "link", "-tentative")) {
+			if a, ok := strings.CutSuffix(w, "/64"); ok {
+				addr = a
+				return nil
+			}
+		}
+		return fmt.Errorf("none on %s", end)
+	})
+	return addr
+}
+
+func TestDHCP(t *testing.T) {
+	l := newLab(t)
+	l.gatewayUp("up0", "192.0.2.1/24")
+	kill := l.dnsmasq("--dhcp-range=192.0.2.50,192.0.2.50,2m", "--dhcp-option=option:dns-server,192.0.2.53", "--dhcp-option=option:mtu,1400")
+	l.start(Config{DHCP: true, Hostname: "node1"})
+	l.onConsole("mm netd: address 192.0.2.50/24 on wan0 gateway 192.0.2.1")
+	l.nodeHas("ip route", "default via 192.0.2.1 dev wan0 proto dhcp metric 512")
+	l.nodeHas("ip link show wan0", "mtu 1400")
+	l.eventually("name server", func() error {
+		conf, err := os.ReadFile(filepath.Join(l.run, "resolv.conf"))
+		if err == nil && !strings.Contains(string(conf), "nameserver 192.0.2.53\n") {
+			err = fmt.Errorf("resolv.conf = %q", conf)
+		}
+		return err
+	})
+	// Renumbering while the link is out: the lease is confirmed as soon as it
+	// is back, not half a lease later.
+	kill()
+	l.inNet("ip", "link", "set", "up0", "down")
+	l.nodeHas("ip link show wan0", "NO-CARRIER")
+	l.inNet("ip", "addr", "flush", "dev", "up0")
+	l.inNet("ip", "link", "set", "up0", "up")
+	l.gatewayUp("up0", "198.51.100.1/24")
+	l.dnsmasq("--dhcp-range=198.51.100.50,198.51.100.50,2m")
+	l.onConsole("mm netd: address 198.51.100.50/24 on wan0 gateway 198.51.100.1")
+	if out := l.inNode("ip", "addr"); strings.Contains(out, "192.0.2.50") {
+		t.Errorf("the old address is still there:\n%s", out)
+	}
+}
+
+func TestRouterAdvertisements(t *testing.T) {
+	l := newLab(t)
+	kill := l.radvd(`interface up0 {
+		AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultPreference low; AdvLinkMTU 1400;
+		prefix 2001:db8:1::/64 { AdvOnLink on; AdvAutonomous on; AdvValidLifetime 7200; AdvPreferredLifetime 3600; };
+		prefix 2001:db8:2::/64 { AdvOnLink on; AdvAutonomous off; };
+		RDNSS 2001:db8:1::53 { };
+	};`)
+	l.start(Config{DHCP: true})
+	router := l.linkLocal("up0")
+	l.nodeHas("ip -6 addr show wan0", "inet6 2001:db8:1:", "scope global dynamic")
+	l.nodeHas("ip -6 route", "default via "+router+" dev wan0 proto ra metric 1224",
+		"2001:db8:1::/64 dev wan0 proto ra", "2001:db8:2::/64 dev wan0 proto ra")
+	l.eventually("state", func() error {
+		s, err := l.state()
+		if err != nil {
+			return err
+		}
+		if len(s.DNS) != 1 || len(s.Addresses) != 1 || s.Addresses[0].State != "ok" || len(s.Gateways) != 1 || s.MTU != 1500 {
+			return fmt.Errorf("state = %+v", s)
+		}
+		return nil
+	})
+	if got := strings.TrimSpace(l.inNode("cat", "/proc/sys/net/ipv6/conf/wan0/mtu")); got != "1400" {
+		t.Errorf("IPv6 MTU = %s", got)
+	}
+	// A router that says goodbye is left at once, its prefix stays usable.
+	kill()
+	l.radvd(`interface up0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultLifetime 0;
+		prefix 2001:db8:3::/64 { AdvOnLink on; AdvAutonomous on; }; };`)
+	l.nodeHas("ip -6 addr show wan0", "inet6 2001:db8:1:", "inet6 2001:db8:3:")
+	l.eventually("no default route", func() error {
+		if out := l.inNode("ip", "-6", "route"); strings.Contains(out, "default") {
+			return fmt.Errorf("routes:\n%s", out)
+		}
+		return nil
+	})
+}
+
+func TestStaticAddressWithAdvertisedRouter(t *testing.T) {
+	l := newLab(t)
+	l.radvd(`interface up0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4;
+		prefix 2001:db8:1::/64 { AdvOnLink on; AdvAutonomous on; }; };`)
+	l.start(Config{Addresses: prefixes("2001:db8:1::10/64")})
+	router := l.linkLocal("up0")
+	l.nodeHas("ip -6 route", "default via "+router)
+	l.onConsole("mm netd: address 2001:db8:1::10/64 on wan0")
+	if out := l.inNode("ip", "-6", "addr", "show", "wan0", "scope", "global"); strings.Count(out, "inet6") != 1 {
+		t.Errorf("made itself more addresses:\n%s", out)
+	}
+}
+
+func TestDuplicateAddressIsReportedAndTheOtherFamilyServes(t *testing.T) {
+	l := newLab(t)
+	l.gatewayUp("up0", "192.0.2.1/24", "2001:db8:1::10/64")
+	l.start(static())
+	l.onConsole("mm netd: address 192.0.2.10/24 on wan0 gateway 192.0.2.1")
+	l.eventually("conflict", func() error {
+		s, err := l.state()
+		if err != nil {
+			return err
+		}
+		if len(s.Addresses) != 2 || s.Addresses[1].State != "conflict" {
+			return fmt.Errorf("state = %+v", s)
+		}
+		return nil
+	})
+}
