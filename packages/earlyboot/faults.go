@@ -3,6 +3,7 @@
 package earlyboot
 
 import (
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 //	initrd-panic       panics the kernel
 //	initrd-exit        /init ends, which panics the kernel too
 //	perm-bad           /perm is judged beyond repair
-//	perm-remake-reset  the power goes while /perm is made anew
+//	perm-remake-reset  the power goes while /perm is made anew (with perm-bad)
 func (b *boot) faults() []string {
 	for _, w := range strings.Fields(b.cmdline) {
 		if v, ok := strings.CutPrefix(w, "mm.fault="); ok {
@@ -44,8 +45,6 @@ func (b *boot) fault(place string) {
 			os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)
 		case "initrd-exit":
 			os.Exit(1)
-		case "perm-remake-reset":
-			unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 		}
 	}
 }
@@ -56,4 +55,29 @@ func (b *boot) e2fsck() string {
 		return E2fsck + ".missing"
 	}
 	return E2fsck
+}
+
+// template is what /perm is made from, up to the point where the power goes.
+func (b *boot) template(r io.Reader) io.Reader {
+	if slices.Contains(b.faults(), "perm-remake-reset") {
+		return &resetReader{b: b, r: r, left: 4096}
+	}
+	return r
+}
+
+// resetReader resets the machine when so much has been read.
+type resetReader struct {
+	b    *boot
+	r    io.Reader
+	left int
+}
+
+func (r *resetReader) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		r.b.log.printf(warning, "fault ordered: perm-remake-reset")
+		unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	}
+	n, err := r.r.Read(p[:min(len(p), max(r.left, 1))])
+	r.left -= n
+	return n, err
 }

@@ -44,8 +44,7 @@ func (b *boot) remakePerm(ctx context.Context, dev string) error {
 		return fmt.Errorf("template: %w", err)
 	}
 	defer t.Close()
-	b.fault("perm-remake")
-	return perm.Remake(ctx, dev, t)
+	return perm.Remake(ctx, dev, b.template(t))
 }
 
 // keepPinging feeds the watchdog during a long step, until that step's limit.
