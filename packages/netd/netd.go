@@ -118,7 +118,11 @@ func describeFailures(list []sysctl.Failure) []string {
 func events(ctx context.Context, g *errgroup.Group, log *slog.Logger) (<-chan struct{}, error) {
 	links, addrs := make(chan netlink.LinkUpdate, 64), make(chan netlink.AddrUpdate, 64)
 	routes := make(chan netlink.RouteUpdate, 64)
-	report := func(err error) { log.Warn("netlink event lost", "err", err) }
+	report := func(err error) {
+		if ctx.Err() == nil {
+			log.Warn("netlink event lost", "err", err)
+		}
+	}
 	if err := netlink.LinkSubscribeWithOptions(links, ctx.Done(), netlink.LinkSubscribeOptions{ErrorCallback: report}); err != nil {
 		return nil, fmt.Errorf("watch links: %w", err)
 	}

@@ -1,0 +1,85 @@
+// Command ntpd keeps the system's time right; package clock says how.
+package main
+
+import (
+	"context"
+	"flag"
+	"log/slog"
+	"os"
+	"time"
+
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"micromirror/packages/clock"
+	"micromirror/packages/daemon"
+	"micromirror/packages/layout"
+	"micromirror/packages/node"
+	"micromirror/packages/sandbox"
+)
+
+func main() {
+	var f flags
+	flag.StringVar(&f.node, "node", layout.NodeDir, "directory of node.json and fleet.json")
+	flag.StringVar(&f.state, "state", layout.StateDir+"/ntpd", "directory of the time last seen")
+	flag.StringVar(&f.run, "run", layout.RunDir+"/ntpd", "directory of clock.json")
+	flag.StringVar(&f.rtc, "rtc", "/dev/rtc0", "battery clock")
+	flag.BoolVar(&f.confine, "sandbox", true, "drop privileges before asking the network")
+	flag.Parse()
+	daemon.Main("ntpd", f.serve)
+}
+
+type flags struct {
+	node, state, run, rtc string
+	confine               bool
+}
+
+func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
+	config, problems, err := node.ReadNode(f.node)
+	if err != nil {
+		return err
+	}
+	for _, p := range problems {
+		log.Warn("node configuration", "problem", p.String())
+	}
+	machine, err := clock.Open(f.rtc)
+	if err != nil {
+		log.Warn("time will not survive without power", "err", err)
+	}
+	defer machine.Close()
+	for _, dir := range []string{f.state, f.run} {
+		if err := sandbox.Own(dir, layout.NTPD, layout.NTPD, 0o755); err != nil {
+			return err
+		}
+	}
+	if f.confine {
+		const dns = 53
+		err := sandbox.Enter(sandbox.Policy{
+			UID: layout.NTPD, GID: layout.NTPD, KeepCaps: []cap.Value{cap.SYS_TIME},
+			Write: []string{f.state, f.run}, Connect: []uint16{dns},
+		}, log)
+		if err != nil {
+			return err
+		}
+	}
+	return clock.Run(ctx, clock.Config{
+		Servers: config.Fleet.NTP, Built: built(), State: f.state, Run: f.run,
+		System: machine, Source: clock.NTP{}, Log: log,
+	})
+}
+
+// oldest is a time that has certainly passed.
+const oldest = "2026-11-01T00:00:00Z"
+
+// built is when this image was made: the program's own time stamp, if it is
+// believable.
+func built() time.Time {
+	floor, err := time.Parse(time.RFC3339, oldest)
+	if err != nil {
+		return time.Time{}
+	}
+	st, err := os.Stat("/proc/self/exe")
+	if err != nil || st.ModTime().Before(floor) || st.ModTime().Year() > floor.Year()+20 {
+		return floor
+	}
+	return st.ModTime()
+}
