@@ -1,0 +1,122 @@
+package http
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"micromirror/packages/bench"
+)
+
+// work is one kind of request, repeated by wrk.
+type work struct {
+	name    string
+	target  string
+	method  string
+	headers []string
+	random  bool // among the 200 chosen files
+	perGB   bool // cost per gigabyte instead of per 100,000 requests
+	clients int
+	aim     float64
+}
+
+func (w *work) unit() string {
+	if w.perGB {
+		return "CPU s per GB"
+	}
+	return "CPU s per 100k requests"
+}
+
+// aim is the goal set for every kind of work.
+const aim = 0.9
+
+func works() []work {
+	return []work{
+		{name: "4 KiB", target: "/4k.bin", clients: 64, aim: aim},
+		{name: "64 KiB", target: "/64k.bin", clients: 64, aim: aim},
+		{name: "1 MiB", target: "/1m.bin", clients: 32, aim: aim},
+		{name: "256 MiB", target: "/256m.bin", clients: 4, perGB: true, aim: aim},
+		{name: "1 MiB range of 4 GiB", target: "/4g.bin", headers: []string{"Range: bytes=2147483000-2148531575"}, clients: 32, aim: aim},
+		{name: "304", target: "/4k.bin", headers: []string{"If-Modified-Since: " + modTime.Format(httpTime)}, clients: 64, aim: aim},
+		{name: "HEAD", target: "/4k.bin", method: "HEAD", clients: 64, aim: aim},
+		{name: "404", target: "/missing.bin", clients: 64, aim: aim},
+		{name: "200 of 100,000 files", random: true, clients: 64, aim: aim},
+		{name: "listing of 50,000", target: "/large/", clients: 2, aim: aim},
+	}
+}
+
+const httpTime = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+// on returns one run of the work against a server: its cost.
+func (w *work) on(ctx context.Context, c *Config, s *server) func() (float64, error) {
+	return func() (float64, error) {
+		before, err := bench.CPU(s.pid())
+		if err != nil {
+			return 0, err
+		}
+		n, err := w.run(ctx, c, s)
+		if err != nil {
+			return 0, err
+		}
+		after, err := bench.CPU(s.pid())
+		if err != nil {
+			return 0, err
+		}
+		unit := 1e5
+		if w.perGB {
+			unit = 1e9
+		}
+		return (after - before).Seconds() / n * unit, nil
+	}
+}
+
+// run does the work for a while and returns how much: requests or bytes.
+func (w *work) run(ctx context.Context, c *Config, s *server) (float64, error) {
+	if w.method == "HEAD" {
+		n, err := head(ctx, s.url+w.target, w.clients, time.Duration(c.Seconds)*time.Second)
+		return float64(n), err
+	}
+	script := filepath.Join(c.Scratch, "work.lua")
+	if err := os.WriteFile(script, []byte(w.script()), 0o644); err != nil {
+		return 0, err
+	}
+	out, err := exec.CommandContext(ctx, "wrk", "-t2", "-c"+strconv.Itoa(w.clients),
+		"-d"+strconv.Itoa(c.Seconds)+"s", "--timeout", "30s", "-s", script, s.url+w.target).CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	m := figures.FindSubmatch(out)
+	if m == nil || string(m[1]) == "0" || string(m[3]) != "0" {
+		return 0, fmt.Errorf("wrk: %s", out)
+	}
+	if w.perGB {
+		return strconv.ParseFloat(string(m[2]), 64)
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
+}
+
+// figures are what wrk prints at the end by our script.
+var figures = regexp.MustCompile(`requests=(\d+) bytes=(\d+) errors=(\d+)`)
+
+// script tells wrk what to ask for and to print exact figures.
+func (w *work) script() string {
+	var b strings.Builder
+	for _, h := range w.headers {
+		name, value, _ := strings.Cut(h, ": ")
+		fmt.Fprintf(&b, "wrk.headers[%q] = %q\n", name, value)
+	}
+	if w.random {
+		fmt.Fprintf(&b, "request = function()\n"+
+			"  return wrk.format(nil, string.format('/many/%%02d/%%05d.deb', math.random(0, 1), math.random(0, 99)))\nend\n")
+	}
+	b.WriteString("done = function(summary)\n" +
+		"  local e = summary.errors\n" +
+		"  print(string.format('requests=%d bytes=%d errors=%d', summary.requests, summary.bytes, e.connect+e.read+e.write+e.timeout))\nend\n")
+	return b.String()
+}
