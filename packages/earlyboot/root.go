@@ -63,6 +63,7 @@ func (b *boot) waitForDisk(ctx context.Context, guid disk.GUID) (*disk.Running, 
 	ctx, cancel := context.WithTimeout(ctx, diskWait)
 	defer cancel()
 	for {
+		b.dog.ping() // this loop ends by itself; a disk that hangs in it does not
 		b.coldplug()
 		d, err := disk.Find("/sys", "/dev", guid)
 		if err == nil {

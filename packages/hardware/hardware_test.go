@@ -182,6 +182,24 @@ func TestUnneeded(t *testing.T) {
 	}
 }
 
+func TestReport(t *testing.T) {
+	m, err := hardware.Parse("box.json", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped := []kmod.Module{{Name: "r8169", Aliases: []string{"pci:v000010ECd00008168sv*sd*bc*sc*i*"}}, {Name: "idle"}}
+	var out strings.Builder
+	err = hardware.Report(&out, []hardware.Model{m}, shipped, func(n string) bool { return n == "ahci" })
+	if err == nil || !strings.Contains(err.Error(), "r8169 never asks for firmware") || !strings.Contains(err.Error(), "module idle ships") {
+		t.Errorf("error %v, want both problems", err)
+	}
+	for _, want := range []string{"ahci (built in)", "Button (no driver: nobody presses it)", "not shipped: works", "2 problems"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
 func TestCheckNames(t *testing.T) {
 	m, err := hardware.Parse("box.json", []byte(good))
 	if err != nil {
