@@ -10,7 +10,8 @@
 // Facts (rsync's checksum.c, compat.c): protocols 27 to 29 use MD4, 30 and 31
 // MD5, and both sides of rsync 3.2 and later negotiate: each sends the names it
 // knows, strongest first. Block sums append the seed to the data, except that
-// MD5 puts it in front if the compatibility flags say so; xxh takes it as its
+// MD5 puts it in front if the compatibility flags say so (MD4 never does, unless
+// the peer's OpenSSL computes it: then no block matches, and data is sent); xxh takes it as its
 // own seed, extended with its sign. Digests of xxh are little endian, low half
 // first.
 package checksum
@@ -63,7 +64,7 @@ type Sums struct {
 
 // Negotiated makes the sums of a name that Choose gave.
 func Negotiated(name string, seed int32, seedFirst bool) Sums {
-	return Sums{name: name, seed: seed, seedFirst: seedFirst}
+	return Sums{name: name, seed: seed, seedFirst: seedFirst && name == "md5"}
 }
 
 // ForProtocol makes the sums of a peer that does not negotiate.
@@ -102,6 +103,12 @@ func (s Sums) New() hash.Hash {
 		h.Write(binary.LittleEndian.AppendUint32(nil, uint32(s.seed)))
 	}
 	return h
+}
+
+// ForList starts the sum of a file as it stands in a file list: never seeded.
+func (s Sums) ForList() hash.Hash {
+	s.seedFile = false
+	return s.New()
 }
 
 // Block appends the strong sum of a block to out.

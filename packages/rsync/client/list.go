@@ -213,3 +213,11 @@ func (c *Conn) signOfLife() time.Duration {
 	}
 	return time.Duration(c.interval.Load())
 }
+
+// FileSum is the checksum that the session uses for a file's content, to be
+// compared with those of a list that was asked for with checksums.
+func (c *Conn) FileSum(content []byte) []byte {
+	h := c.sums.ForList()
+	h.Write(content)
+	return h.Sum(nil)
+}

@@ -143,10 +143,10 @@ func (w *stageWriter) write(p []byte) error {
 		return fmt.Errorf("longer than announced: %w", ErrChanged)
 	}
 	w.sum.Write(p)
-	w.offset += int64(len(p))
 	for len(p) > 0 {
 		n := min(len(p), cap(w.buf)-len(w.buf))
 		w.buf = append(w.buf, p[:n]...)
+		w.offset += int64(n)
 		p = p[n:]
 		if len(w.buf) == cap(w.buf) {
 			if err := w.flush(); err != nil {

@@ -1,0 +1,251 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"micromirror/packages/rsync/wire"
+)
+
+func TestLogin(t *testing.T) {
+	secrets := filepath.Join(t.TempDir(), "secrets")
+	if err := os.WriteFile(secrets, []byte("mirror:sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startPeer(t, t.TempDir(), "auth users = mirror", "secrets file = "+secrets)
+	tests := []struct {
+		name, user, password string
+		want                 string // of the error
+	}{
+		{"right", "mirror", "sesame", ""},
+		{"wrong password", "mirror", "open", "@ERROR: auth failed on module m"},
+		{"wrong user", "other", "sesame", "@ERROR: auth failed on module m"},
+		{"no user", "", "", "no user is configured"},
+	}
+	for _, tt := range tests {
+		for protocol := wire.MinProtocol; protocol <= wire.MaxProtocol; protocol++ {
+			cfg := p.config()
+			cfg.Protocol, cfg.User, cfg.Password = protocol, tt.user, tt.password
+			c, err := Dial(t.Context(), cfg)
+			if err == nil {
+				_, err = c.List(t.Context(), ListOptions{})
+				c.Close()
+			}
+			if tt.want == "" && err == nil {
+				continue
+			}
+			if tt.want == "" || err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, ErrRefused) {
+				t.Errorf("%s, protocol %d: %v", tt.name, protocol, err)
+			}
+		}
+	}
+}
+
+func TestAuthResponse(t *testing.T) {
+	tests := []struct {
+		digests  string
+		protocol int
+		want     int // length in base64
+		fails    bool
+	}{
+		{"sha512 sha256 sha1 md5 md4", 32, 86, false},
+		{"md5 sha256", 31, 43, false},
+		{"md4", 31, 22, false},
+		{"", 30, 22, false},
+		{"", 27, 22, false},
+		{"crc", 31, 0, true},
+	}
+	for _, tt := range tests {
+		got, err := authResponse("password", "challenge", tt.digests, tt.protocol)
+		if len(got) != tt.want || (err != nil) != tt.fails {
+			t.Errorf("%q, %d: %q, %v", tt.digests, tt.protocol, got, err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	p := startPeer(t, t.TempDir(), "refuse options = checksum", "max connections = 0")
+	cfg := p.config()
+	cfg.Module = "nosuch"
+	if _, err := Dial(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "Unknown module 'nosuch'") {
+		t.Errorf("unknown module: %v", err)
+	}
+	c, err := Dial(t.Context(), p.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.List(t.Context(), ListOptions{Checksum: true}); err == nil || !strings.Contains(err.Error(), "refuse") {
+		t.Errorf("refused option: %v", err)
+	}
+	c, err = Dial(t.Context(), p.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := c.List(t.Context(), ListOptions{Path: "missing"}); err == nil && list.IOError == 0 && list.Len() > 0 {
+		t.Errorf("missing path: %v", err)
+	}
+	c.Close()
+}
+
+func TestParseGreeting(t *testing.T) {
+	tests := []struct {
+		line     string
+		protocol int
+		digests  string
+		fails    bool
+	}{
+		{"@RSYNCD: 31.0 sha512 md5", 31, "sha512 md5", false},
+		{"@RSYNCD: 32.0", 32, "", false},
+		{"@RSYNCD: 28", 28, "", false},
+		{"@RSYNCD: 31.14", 30, "", false},
+		{"@RSYNCD: x", 0, "", true},
+		{"@RSYNCD: -5", 0, "", true},
+		{"@ERROR: no", 0, "", true},
+		{"HTTP/1.1 400", 0, "", true},
+		{"", 0, "", true},
+	}
+	for _, tt := range tests {
+		protocol, digests, err := parseGreeting(tt.line)
+		if protocol != tt.protocol || digests != tt.digests || (err != nil) != tt.fails {
+			t.Errorf("%q: %d, %q, %v", tt.line, protocol, digests, err)
+		}
+	}
+}
+
+// mute accepts connections, says the given text and then nothing.
+func mute(t *testing.T, text string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Write([]byte(text))
+			conns = append(conns, c)
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+		for _, c := range conns {
+			c.Close()
+		}
+	})
+	return l.Addr().String()
+}
+
+func TestTimeout(t *testing.T) {
+	for _, text := range []string{"", "@RSYNCD: 31.0 md5\n", "@RSYNCD: 31.0 md5\nmotd\n"} {
+		_, err := Dial(t.Context(), Config{Addr: mute(t, text), Module: "m", Timeout: 20 * time.Millisecond})
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("after %q: %v", text, err)
+		}
+	}
+	c, err := Dial(t.Context(), Config{Addr: mute(t, "@RSYNCD: 31.0 md5\n@RSYNCD: OK\n"), Module: "m", Timeout: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.List(t.Context(), ListOptions{}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("list: %v", err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cfg := Config{Addr: mute(t, "@RSYNCD: 31.0 md5\n@RSYNCD: OK\n"), Module: "m"}
+	c, err := Dial(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
+	if _, err := c.List(ctx, ListOptions{}); !errors.Is(err, cause) {
+		t.Errorf("list: %v", err)
+	}
+}
+
+func TestCancelTransfer(t *testing.T) {
+	_, p := big(t, make([]byte, 4<<20))
+	cfg := p.config()
+	cfg.Rate = 256 << 10
+	c, err := Dial(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := c.List(t.Context(), ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst := t.TempDir()
+	stage, err := os.OpenRoot(dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stage.Close()
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	result, err := c.Transfer(ctx, Request{
+		Files: []int{1}, Stage: stage, Dest: list.Name,
+		Progress: func(p Progress) {
+			if p.Bytes > 0 {
+				cancel(cause)
+			}
+		},
+	})
+	if !errors.Is(err, cause) {
+		t.Errorf("transfer: %v", err)
+	}
+	info, err := os.Stat(filepath.Join(dst, "big.iso"))
+	if err != nil || info.Size() == 0 || info.Size() != result.Literal {
+		t.Errorf("%d bytes came, what was kept: %v, %v", result.Literal, info, err)
+	}
+}
+
+// TestIOError lists a tree of which a part cannot be read.
+func TestIOError(t *testing.T) {
+	src := t.TempDir()
+	for dir := src; dir != "/"; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o055 != 0o055 && os.Chmod(dir, 0o755) != nil {
+			t.Fatalf("%s cannot be opened to others", dir)
+		}
+	}
+	writeFile(t, filepath.Join(src, "x"), []byte("x"))
+	if err := os.Mkdir(filepath.Join(src, "secret"), 0o000); err != nil {
+		t.Fatal(err)
+	}
+	setting := ""
+	if os.Getuid() == 0 {
+		setting = "uid = 65534\ngid = 65534"
+	}
+	p := startPeer(t, src, setting)
+	for protocol := wire.MinProtocol; protocol <= wire.MaxProtocol; protocol++ {
+		cfg := p.config()
+		cfg.Protocol = protocol
+		c, err := Dial(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := c.List(t.Context(), ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list.IOError&wire.IOErrGeneral == 0 || list.Len() != 3 {
+			t.Errorf("protocol %d: I/O error %d, %d entries", protocol, list.IOError, list.Len())
+		}
+		c.Close()
+	}
+}
