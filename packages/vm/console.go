@@ -101,7 +101,7 @@ func clean(b []byte) string {
 		}
 		return r
 	}, s)
-	return strings.TrimRight(strings.ToValidUTF8(s, "?"), " \t")
+	return strings.TrimRight(s, " \t")
 }
 
 // find looks for re after the last match, including in the line being written.
