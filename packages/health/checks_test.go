@@ -1,0 +1,155 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// verdict is the status that a gate check with this error gets, and why.
+func verdict(err error) string {
+	switch w := (warning{}); {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &w):
+		return "warn: " + err.Error()
+	default:
+		return "fail: " + err.Error()
+	}
+}
+
+func TestKnownFile(t *testing.T) {
+	root := t.TempDir()
+	if _, err := NewKnown(root); err != nil {
+		t.Fatal(err)
+	}
+	k, err := NewKnown(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(root, KnownDir)); len(left) != 1 {
+		t.Errorf("known files: %v", left)
+	}
+	good := httptest.NewServer(http.FileServer(http.Dir(root)))
+	defer good.Close()
+	empty := httptest.NewServer(http.NotFoundHandler())
+	defer empty.Close()
+	wrong := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("hello")) }))
+	defer wrong.Close()
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	for base, want := range map[string]string{
+		good.URL:  "ok",
+		empty.URL: "fail: answer 404 Not Found to a file that is there",
+		wrong.URL: "fail: answer is not the file's content",
+		gone.URL:  "fail: dial tcp " + strings.TrimPrefix(gone.URL, "http://") + ": connect: connection refused",
+	} {
+		if got := verdict(k.Served(base)(t.Context())); got != want {
+			t.Errorf("%s: %s; want %s", base, got, want)
+		}
+	}
+}
+
+// mount makes a small file system in memory for the test.
+func mount(t *testing.T, options string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+func TestDisk(t *testing.T) {
+	dir := mount(t, "size=1m,nr_inodes=100")
+	check := func(name string, f func(context.Context) error, want string) {
+		t.Helper()
+		if got := verdict(f(t.Context())); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s; want %s…", name, got, want)
+		}
+	}
+	check("empty", Writable(dir), "ok")
+	check("empty", Space(dir, 5), "ok")
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("the check leaves %v", left)
+	}
+	if err := os.WriteFile(dir+"/big", make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("full", Writable(dir), "warn: ")
+	check("full", Space(dir, 5), "fail: 0 MiB free")
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	check("read-only", Writable(dir), "fail: file system of "+dir+" is read-only")
+}
+
+func TestExt4Errors(t *testing.T) {
+	sys := t.TempDir()
+	for name, count := range map[string]string{"sda4": "0\n", "sdb1": "3\n"} {
+		dir := filepath.Join(sys, "fs/ext4", name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(dir+"/errors_count", []byte(count), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := verdict(Ext4Errors(sys)(t.Context())); got != "fail: 3 file system errors on sdb1; the next boot repairs them" {
+		t.Error(got)
+	}
+	if got := verdict(Ext4Errors(t.TempDir())(t.Context())); got != "ok" {
+		t.Error(got)
+	}
+}
+
+func TestReports(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	project := func(file string) func(context.Context) error {
+		return Project(file, 48*time.Hour, func() time.Time { return now })
+	}
+	for _, tc := range []struct {
+		check      func(string) func(context.Context) error
+		file, want string
+	}{
+		{Link, `{"mac":"02:00:00:00:00:01","carrier":true}`, "ok"},
+		{Link, `{"mac":"02:00:00:00:00:01"}`, "fail: no carrier: check the cable in the port with MAC 02:00:00:00:00:01"},
+		{Link, `{}`, "fail: no network port found"},
+		{Link, `{`, "fail: report: unexpected end of JSON input"},
+		{Address, `{"addresses":[{"address":"192.0.2.1/24","state":"ok"},{"address":"2001:db8::1/64","state":"conflict"}]}`, "warn: address 2001:db8::1/64: conflict"},
+		{Address, `{"addresses":[{"address":"192.0.2.1/24","state":"conflict"}]}`, "fail: address 192.0.2.1/24: conflict"},
+		{Address, `{}`, "fail: no address yet"},
+		{Gateway, `{"gateways":[{"address":"192.0.2.1","reachable":true}]}`, "ok"},
+		{Gateway, `{"gateways":[{"address":"192.0.2.1","reachable":true},{"address":"fe80::1"}]}`, "warn: gateway fe80::1 does not answer"},
+		{Gateway, `{"gateways":[{"address":"fe80::1"}]}`, "fail: gateway fe80::1 does not answer"},
+		{Gateway, `{}`, "fail: no gateway known"},
+		{Clock, `{"synced":true}`, "ok"},
+		{Clock, `{"error":"timeout"}`, "fail: no time server heard: timeout"},
+		{project, `{"last_update":"2026-11-21T00:00:00Z","serving":true}`, "ok"},
+		{project, `{"last_update":"2026-11-21T00:00:00Z"}`, "fail: not served until its publication is complete"},
+		{project, `{"last_update":"2026-11-18T12:00:00Z","serving":true,"error_msg":"refused"}`, "fail: last synchronised 72h0m0s ago: refused"},
+		{project, `{"last_update":"2026-11-18T12:00:00Z","serving":true}`, "fail: last synchronised 72h0m0s ago"},
+		{project, `{"error_msg":"refused"}`, "fail: never synchronised: refused"},
+		{project, `{}`, "fail: not synchronised yet"},
+	} {
+		file := filepath.Join(t.TempDir(), "report")
+		if err := os.WriteFile(file, []byte(tc.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := verdict(tc.check(file)(t.Context())); got != tc.want {
+			t.Errorf("%s\n got %s\nwant %s", tc.file, got, tc.want)
+		}
+	}
+	if got := verdict(Link("/nowhere/state.json")(t.Context())); !strings.HasPrefix(got, "fail: no report") {
+		t.Error(got)
+	}
+}
