@@ -14,7 +14,6 @@ const maxName = 4096
 // receive takes answers until the sender has ended all phases and said its
 // statistics and, since protocol 31, goodbye.
 func (t *transfer) receive() error {
-	t.c.alive()
 	last := 1
 	if t.c.Protocol >= 29 {
 		last = 2

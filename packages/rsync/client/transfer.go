@@ -1,13 +1,12 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"micromirror/packages/rsync/flist"
 	"micromirror/packages/rsync/wire"
@@ -139,32 +138,35 @@ func (t *transfer) check() error {
 // run lets requests and answers flow until the session is over. An error on
 // either side closes the connection, which ends the other.
 func (t *transfer) run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := func(err error) {
+		cancel(err)
+		t.c.cancel(err)
+	}
 	stopMeter := t.meter.start(t.req.Progress)
 	defer stopMeter()
-	group.Go(func() error {
+	requested := make(chan error, 1)
+	go func() {
 		err := t.generate(ctx)
 		if err != nil {
-			t.c.cancel(err)
+			stop(err)
 		}
-		return err
-	})
+		requested <- err
+	}()
 	err := t.receive()
 	if err != nil {
-		t.c.cancel(err)
+		stop(err)
 	} else {
 		t.failPending()
 	}
-	if genErr := group.Wait(); err == nil {
-		err = genErr
+	if reqErr := <-requested; err == nil {
+		err = reqErr
 	}
-	if cause := t.c.cause(); err != nil && cause != nil {
-		err = cause
+	if err == nil {
+		return t.goodbye()
 	}
-	if err != nil {
-		return err
-	}
-	return t.goodbye()
+	return cmp.Or(t.c.cause(), err)
 }
 
 // ask notes that file i has been asked for, answered that it has arrived; the
