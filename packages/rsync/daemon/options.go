@@ -15,20 +15,19 @@ type options struct {
 	server, sender bool
 	info           string // letters of -e: what the client can do
 
-	recurse, dirs, relative, noRelative bool
-	links, hardLinks                    bool
-	copyLinks, copyUnsafe, copyDirLinks bool
-	owner, group, devices, specials     bool
-	perms, times                        bool
-	checksum, dryRun, inplace           bool
-	numericIDs, ignoreErrors            bool
-	ignoreMissing, deleteMissing        bool
-	deleteExcluded, secluded, listOnly  bool
-	removeSource, filesFrom, fromNul    bool
-	appends, timeout, seed              int
-	checksumChoice                      string
-	filter                              filter.List
-	args                                []string // after the options: "." and paths
+	recurse, dirs, relative, noRelative, noImplied bool
+	links, hardLinks                               bool
+	copyLinks, copyUnsafe, copyDirLinks            bool
+	owner, group, devices, specials                bool
+	perms, times                                   bool
+	checksum, dryRun, inplace                      bool
+	numericIDs, ignoreErrors                       bool
+	ignoreMissing, deleteMissing                   bool
+	deleteExcluded, secluded, listOnly             bool
+	removeSource, filesFrom, fromNul               bool
+	appends, timeout, seed                         int
+	checksumChoice                                 string
+	filter                                         filter.List
 }
 
 // option is one row of the table: what an option does to the options.
@@ -54,11 +53,11 @@ type parser struct {
 	refuse []string
 }
 
-// parseOptions parses the arguments that a client sends, as popt does: long
-// options with "=" or a following argument, bundles of short ones. refuse holds
-// names of long options, with wildcards, that the server does not want.
-func parseOptions(args, refuse []string) (*options, error) {
-	o := new(options)
+// parse parses the arguments that a client sends, as popt does: long options
+// with "=" or a following argument, bundles of short ones. refuse holds names of
+// long options, with wildcards, that the server does not want. What is already
+// set stays.
+func (o *options) parse(args, refuse []string) error {
 	p := parser{options: o, refuse: refuse, short: map[byte]string{}}
 	p.long = o.table()
 	for name, opt := range p.long {
@@ -72,20 +71,17 @@ func parseOptions(args, refuse []string) (*options, error) {
 		var err error
 		switch {
 		case arg == "--":
-			o.args = append(o.args, args...)
-			return o, nil
+			return nil
 		case strings.HasPrefix(arg, "--"):
 			args, err = p.parseLong(arg[2:], args)
 		case len(arg) > 1 && arg[0] == '-':
 			args, err = p.parseShort(arg[1:], args)
-		default:
-			o.args = append(o.args, arg)
 		}
 		if err != nil {
-			return o, err
+			return err
 		}
 	}
-	return o, nil
+	return nil
 }
 
 func (p *parser) parseLong(arg string, rest []string) ([]string, error) {
@@ -121,6 +117,8 @@ func (p *parser) negate(name string) error {
 		p.devices, p.specials = false, false
 	case "relative":
 		p.noRelative = true
+	case "implied-dirs", "i-d":
+		p.noImplied = true
 	}
 	return nil
 }

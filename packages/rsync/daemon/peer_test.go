@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 )
@@ -94,7 +95,7 @@ func describe(t testing.TB, root string) []string {
 				return err
 			}
 			st := info.Sys().(*syscall.Stat_t)
-			line += fmt.Sprintf(" %d %x %v", info.ModTime().UnixNano(), sum(data), st.Size)
+			line += fmt.Sprintf(" %s %x %v", stamp(info), sum(data), st.Size)
 			if st.Nlink > 1 {
 				if inodes[st.Ino] == "" {
 					inodes[st.Ino] = name
@@ -108,7 +109,7 @@ func describe(t testing.TB, root string) []string {
 			}
 			line += " -> " + target
 		case name != "":
-			line += fmt.Sprintf(" %d", info.ModTime().UnixNano())
+			line += " " + stamp(info)
 		}
 		lines = append(lines, line)
 		return nil
@@ -118,6 +119,15 @@ func describe(t testing.TB, root string) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// stamp is an entry's time, unless it has that of the test's run because the
+// client did not keep the source's.
+func stamp(info fs.FileInfo) string {
+	if time.Since(info.ModTime()) < time.Hour {
+		return "now"
+	}
+	return fmt.Sprint(info.ModTime().UnixNano())
 }
 
 func sum(data []byte) uint64 {

@@ -72,7 +72,8 @@ func (c *conn) arguments() (opts *options, paths []string, optErr, err error) {
 		return nil, nil, nil, err
 	}
 	first, paths := splitArgs(args, true)
-	opts, optErr = parseOptions(first, c.cfg.Refuse)
+	opts = new(options)
+	optErr = opts.parse(first, c.cfg.Refuse)
 	if optErr != nil || !opts.secluded {
 		return opts, paths, optErr, nil
 	}
@@ -81,13 +82,7 @@ func (c *conn) arguments() (opts *options, paths []string, optErr, err error) {
 	}
 	args = args[min(len(args), 1):] // the client's name for the program
 	first, paths = splitArgs(args, false)
-	info := opts.info
-	opts, optErr = parseOptions(first, c.cfg.Refuse)
-	opts.secluded = true
-	if opts.info == "" {
-		opts.info = info
-	}
-	return opts, paths, optErr, nil
+	return opts, paths, opts.parse(first, c.cfg.Refuse), nil
 }
 
 // check finds combinations of options that cannot be served.
@@ -224,6 +219,7 @@ func (c *conn) request(o *offer, opts *options, paths []string) *sender.Request 
 		Module: c.module.Name, Filter: &opts.filter, Recurse: opts.recurse,
 		Dirs: opts.dirs || opts.recurse || opts.listOnly, Relative: opts.relative,
 		CopyLinks: opts.copyLinks, CopyUnsafe: opts.copyUnsafe, CopyDirLinks: opts.copyDirLinks,
+		NoImplied:     opts.noImplied && c.protocol < 30,
 		IgnoreMissing: opts.ignoreMissing || opts.deleteMissing,
 	}
 	if opts.filesFrom {

@@ -18,9 +18,10 @@ type Request struct {
 	Args   []string // paths in the module, as given; "" and "." are its root
 	Filter *filter.List
 
-	Recurse  bool // -r
-	Dirs     bool // -d
-	Relative bool // -R
+	Recurse   bool // -r
+	Dirs      bool // -d
+	Relative  bool // -R
+	NoImplied bool // --no-implied-dirs, before protocol 30
 
 	CopyLinks    bool // -L
 	CopyUnsafe   bool // --copy-unsafe-links
@@ -107,12 +108,12 @@ func (c *chooser) arg(arg string) error {
 		err = unix.ENOTDIR
 	}
 	if err != nil {
-		c.missing("change_dir", src.root, err)
+		c.missing("change_dir", "", src.root, err)
 		return nil
 	}
 	node, err := c.tree.resolve(root, src.name, src.dot || c.CopyLinks || c.CopyDirLinks && c.dirLink(root, src.name))
 	if err != nil {
-		c.missing("link_stat", join(src.root, src.name), err)
+		c.missing("link_stat", src.root, src.name, err)
 		return nil
 	}
 	if src.name != "" && !src.dot && c.Filter.Hidden(src.name, c.tree.nodes[node].isDir()) {
@@ -122,7 +123,7 @@ func (c *chooser) arg(arg string) error {
 		c.notice(wire.Info, "skipping directory %s\n", orDot(src.name))
 		return nil
 	}
-	if c.Relative {
+	if c.Relative && !c.NoImplied {
 		if err := c.implied(root, src.name); err != nil {
 			return err
 		}
@@ -235,7 +236,7 @@ func (c *chooser) follow(i uint32, name string) (uint32, error) {
 	case c.CopyLinks, c.CopyUnsafe && unsafeLink(string(c.tree.target(i)), name):
 		if err != nil {
 			c.ioError |= wire.IOErrGeneral
-			c.notice(wire.ErrorXfer, "symlink has no referent: %s\n", c.full(name))
+			c.notice(wire.ErrorXfer, "symlink has no referent: %s\n", c.full("", name))
 		}
 		return node, err
 	case err == nil && c.CopyDirLinks && c.tree.nodes[node].isDir():
@@ -261,7 +262,7 @@ func (c *chooser) implied(root uint32, name string) error {
 }
 
 // missing tells the client that an argument does not exist.
-func (c *chooser) missing(op, path string, err error) {
+func (c *chooser) missing(op, root, name string, err error) {
 	if err == unix.ENOENT && c.IgnoreMissing {
 		return
 	}
@@ -270,7 +271,7 @@ func (c *chooser) missing(op, path string, err error) {
 	}
 	var errno unix.Errno
 	errors.As(err, &errno)
-	c.notice(wire.ErrorXfer, "rsync: [sender] %s %s failed: %s (%d)\n", op, c.full(path), strerror(errno), errno)
+	c.notice(wire.ErrorXfer, "rsync: [sender] %s %s failed: %s (%d)\n", op, c.full(root, name), strerror(errno), errno)
 }
 
 // strerror is the C library's text of an error that a path can meet.
@@ -297,9 +298,12 @@ func (c *chooser) notice(tag wire.Tag, format string, args ...any) {
 	}
 }
 
-// full quotes a path the way rsync's daemon does.
-func (c *chooser) full(path string) string {
-	return fmt.Sprintf("%q (in %s)", "/"+path, c.Module)
+// full quotes a name and says where it is, as rsync's daemon does.
+func (c *chooser) full(root, name string) string {
+	if root != "" {
+		name = "/" + root + "/" + name
+	}
+	return fmt.Sprintf("\"%s\" (in %s)", name, c.Module)
 }
 
 func orDot(name string) string {

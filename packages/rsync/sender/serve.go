@@ -153,7 +153,7 @@ func (t *transfer) send(d *demand) error {
 	}
 	defer unix.Close(fd)
 	if appending && size < t.Tree.nodes[node].size {
-		t.refuse(d.ndx, wire.Warning, fmt.Sprintf("skipped diminished file: %q\n", path))
+		t.refuse(d.ndx, wire.Warning, fmt.Sprintf("skipped diminished file: \"%s\" (in %s)\n", path, t.module))
 		return nil
 	}
 	d.write(t.W)
@@ -213,13 +213,13 @@ func (t *transfer) cannotSend(ndx int32, path string, err error) {
 		if t.Format.Protocol < 28 {
 			tag = wire.Error
 		}
-		t.refuse(ndx, tag, fmt.Sprintf("file has vanished: %q\n", "/"+path))
+		t.refuse(ndx, tag, fmt.Sprintf("file has vanished: \"%s\" (in %s)\n", path, t.module))
 		return
 	}
 	t.ioError |= wire.IOErrGeneral
 	var errno unix.Errno
 	errors.As(err, &errno)
-	t.refuse(ndx, wire.ErrorXfer, fmt.Sprintf("rsync: [sender] send_files failed to open %q: %s (%d)\n", "/"+path, strerror(errno), errno))
+	t.refuse(ndx, wire.ErrorXfer, fmt.Sprintf("rsync: [sender] send_files failed to open \"%s\" (in %s): %s (%d)\n", path, t.module, strerror(errno), errno))
 }
 
 func (t *transfer) refuse(ndx int32, tag wire.Tag, text string) {

@@ -73,6 +73,7 @@ var (
 // transfer is a session under way.
 type transfer struct {
 	*Session
+	module  string
 	list    *selection
 	stats   Stats
 	ioError int32
@@ -82,7 +83,7 @@ type transfer struct {
 // Run sends the list that the request selects, then the files that the client
 // asks for.
 func (s *Session) Run(ctx context.Context, req *Request) (Stats, error) {
-	t := &transfer{Session: s}
+	t := &transfer{Session: s, module: req.Module}
 	start := time.Now()
 	list, err := choose(s.Tree, req)
 	if err != nil {
