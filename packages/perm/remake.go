@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// chunkSize divides a block group, so that superblocks are at a chunk's start.
+const chunkSize = 4 << 20
+
 // Facts about ext4's layout (kernel documentation, ext4 super block).
 const (
 	blocksPerGroup  = 8 * BlockSize
@@ -138,30 +141,28 @@ type super struct {
 // returns in order.
 func copyBlocks(ctx context.Context, t Target, size int64, template io.Reader) ([]super, error) {
 	var supers []super
-	buf := make([]byte, blocksPerGroup*BlockSize/32) // divides a group: superblocks are at its start
-	for at := int64(0); ; {
-		n, err := io.ReadFull(template, buf)
-		if err == io.EOF {
+	buf := make([]byte, chunkSize)
+	for at := int64(0); ; at += chunkSize {
+		// The template is a whole number of chunks: a partial one is damage.
+		if _, err := io.ReadFull(template, buf); err == io.EOF {
 			break
-		}
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		} else if err != nil {
 			return nil, fmt.Errorf("read template: %w", err)
 		}
-		if at+int64(n) > size {
+		if at+chunkSize > size {
 			return nil, fmt.Errorf("the template is larger than the partition's %d bytes", size)
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		data := buf[:n]
-		if s, ok := superIn(data, at); ok {
+		data := buf
+		if s, ok := superIn(buf, at); ok {
 			supers = append(supers, s)
-			data = data[BlockSize:]
+			data = buf[BlockSize:]
 		}
-		if _, err := t.WriteAt(data, at+int64(n-len(data))); err != nil {
+		if _, err := t.WriteAt(data, at+chunkSize-int64(len(data))); err != nil {
 			return nil, err
 		}
-		at += int64(n)
 	}
 	if len(supers) == 0 || supers[0].at != 0 {
 		return nil, errors.New("the template is no ext4 file system")
