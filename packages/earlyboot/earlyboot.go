@@ -93,11 +93,9 @@ func (b *boot) run(ctx context.Context) error {
 	}
 	b.startWatchdog()
 	b.fault("initrd")
-	b.coldplug() // the disks have time to spin up while the rest is loaded
-	for _, m := range FixedModules() {
-		if err := b.modules.Load(m); err != nil && !deviceMissing(err) {
-			b.log.printf(warning, "%v", err)
-		}
+	loaded, err := b.loadFixed()
+	if err != nil {
+		return err
 	}
 	disk, root, err := b.findRoot(ctx)
 	if err != nil {
@@ -105,6 +103,7 @@ func (b *boot) run(ctx context.Context) error {
 	}
 	b.armWatchdog()
 	b.checkPerm(ctx, disk)
+	<-loaded
 	if err := b.mountRoot(root); err != nil {
 		return err
 	}
@@ -113,6 +112,31 @@ func (b *boot) run(ctx context.Context) error {
 		b.log.printf(warning, "no watchdog: a hang will not reset this box")
 	}
 	return b.switchRoot()
+}
+
+// loadFixed loads the fixed modules while disks are looked for and checked, with
+// a loader of its own. It closes the channel when it is done.
+func (b *boot) loadFixed() (<-chan struct{}, error) {
+	l, err := kmod.New(kmod.Config{})
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.load(l, FixedModules()...)
+	}()
+	return done, nil
+}
+
+// load loads modules, and says so if one could not be loaded for another reason
+// than that there is nothing to drive.
+func (b *boot) load(l *kmod.Loader, names ...string) {
+	for _, m := range names {
+		if err := l.Load(m); err != nil && !deviceMissing(err) {
+			b.log.printf(warning, "%v", err)
+		}
+	}
 }
 
 // mountAPI mounts the kernel's own file systems.

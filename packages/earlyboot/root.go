@@ -62,6 +62,7 @@ func (b *boot) coldplug() {
 func (b *boot) waitForDisk(ctx context.Context, guid disk.GUID) (*disk.Running, error) {
 	ctx, cancel := context.WithTimeout(ctx, diskWait)
 	defer cancel()
+	b.load(b.modules, "sd_mod") // a disk asks for it by request_module
 	for {
 		b.dog.ping() // this loop ends by itself; a disk that hangs in it does not
 		b.coldplug()

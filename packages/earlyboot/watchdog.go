@@ -57,9 +57,7 @@ func (w *watchdog) ping() {
 // startWatchdog loads drivers until one of them has found a watchdog.
 func (b *boot) startWatchdog() {
 	for _, m := range WatchdogModules() {
-		if err := b.modules.Load(m); err != nil && !deviceMissing(err) {
-			b.log.printf(warning, "%v", err)
-		}
+		b.load(b.modules, m)
 		if b.armWatchdog(); b.dog.armed() {
 			return
 		}
