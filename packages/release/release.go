@@ -67,7 +67,7 @@ type Loader struct {
 	Version string `json:"version"`
 }
 
-const remedy = `; run "make build" again`
+const remedy = `; run "make image" again`
 
 // Describe returns name, size and hash of a file in dir.
 func Describe(dir, name string) (File, error) {

@@ -99,7 +99,7 @@ func TestVerifyNamesFileAndRemedy(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := Verify(t.Context(), dir)
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "make build") {
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "make image") {
 				t.Errorf("error %v, want one with %q and a remedy", err, c.want)
 			}
 		})

@@ -223,7 +223,7 @@ func TestRefusesBeforeWriting(t *testing.T) {
 		{"too small", t.Context(), "disk.img", Spec{Size: disk.MinSize - 512, ReleaseDir: good}, "disk too small: it has 3137 MiB, at least 3138 MiB are needed"},
 		{"no size", t.Context(), "disk.img", Spec{ReleaseDir: good}, "disk too small"},
 		{"damaged release", t.Context(), "disk.img", Spec{Size: testSize, ReleaseDir: damaged}, `initrd has 5 bytes`},
-		{"no release", t.Context(), "disk.img", Spec{Size: testSize, ReleaseDir: t.TempDir()}, `run "make build" again`},
+		{"no release", t.Context(), "disk.img", Spec{Size: testSize, ReleaseDir: t.TempDir()}, `run "make image" again`},
 		{"directory", t.Context(), ".", Spec{Size: testSize, ReleaseDir: good}, "neither a file nor a disk"},
 		{"no such folder", t.Context(), "none/disk.img", Spec{Size: testSize, ReleaseDir: good}, "no such file"},
 		{"canceled", canceled, "disk.img", Spec{Size: testSize, ReleaseDir: good}, "context canceled"},
