@@ -12,27 +12,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/u-root/u-root/pkg/cpio"
 	"github.com/ulikunitz/xz"
+
+	"micromirror/packages/kmod/kmodtest"
 )
 
-// module is a minimal ELF64 file with three sections: none, .modinfo and the
-// names of the sections.
-func module(modinfo string) []byte {
-	const names = "\x00.modinfo\x00.shstrtab\x00"
-	le := func(n, size int) string {
-		b := make([]byte, size)
-		for i := range b {
-			b[i] = byte(n >> (8 * i))
-		}
-		return string(b)
-	}
-	section := func(name, typ, at, size int) string {
-		return le(name, 4) + le(typ, 4) + le(0, 16) + le(at, 8) + le(size, 8) + le(0, 8) + le(1, 8) + le(0, 8)
-	}
-	headers := 64 + len(modinfo) + len(names)
-	return []byte("\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + le(1, 2) + le(62, 2) + le(1, 4) + le(0, 16) + le(headers, 8) +
-		le(0, 4) + le(64, 2) + le(0, 4) + le(64, 2) + le(3, 2) + le(2, 2) + modinfo + names +
-		strings.Repeat("\x00", 64) + section(1, 1, 64, len(modinfo)) + section(10, 3, 64+len(modinfo), len(names)))
-}
+func module(modinfo ...string) []byte { return kmodtest.Module{Modinfo: modinfo}.ELF() }
 
 func compressed(t *testing.T, b []byte) []byte {
 	t.Helper()
@@ -57,9 +41,9 @@ func spec(t *testing.T) Spec {
 	mods := filepath.Join(dir, "lib/modules/6.12-test")
 	for name, b := range map[string][]byte{
 		"init": []byte("#!init"), "e2fsck": []byte("#!e2fsck"), "perm": []byte("template"),
-		"lib/modules/6.12-test/kernel/disk-a.ko.xz": compressed(t, module("depends=b\x00alias=pci:v1*\x00")),
-		"lib/modules/6.12-test/kernel/b.ko":         module("depends=\x00"),
-		"lib/modules/6.12-test/kernel/c.ko":         module("depends=\x00"),
+		"lib/modules/6.12-test/kernel/disk-a.ko.xz": compressed(t, module("depends=b", "alias=pci:v1*")),
+		"lib/modules/6.12-test/kernel/b.ko":         module("depends="),
+		"lib/modules/6.12-test/kernel/c.ko":         module("depends="),
 		"lib/modules/6.12-test/modules.builtin":     []byte("kernel/in.ko\n"),
 	} {
 		p := filepath.Join(dir, name)
@@ -101,7 +85,7 @@ func unpack(t *testing.T, path string) (list []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		line := os.FileMode(rec.Mode&0o777).String()[1:] + " " + rec.Name
+		line := os.FileMode(rec.Mode & 0o777).String()[1:] + " " + rec.Name
 		if rec.FileSize > 0 && rec.FileSize < 50 {
 			content := make([]byte, rec.FileSize)
 			if _, err := rec.ReadAt(content, 0); err != nil && err != io.EOF {

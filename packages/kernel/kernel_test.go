@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"micromirror/packages/kmod/kmodtest"
 )
 
 const release = "6.12.1+test-amd64"
@@ -18,9 +20,9 @@ func debFolder(t *testing.T, prefix string) string {
 	dir := filepath.Join(t.TempDir(), "linux")
 	for name, text := range map[string]string{
 		"boot/vmlinuz-" + release:                                      "kernel",
-		prefix + "lib/modules/" + release + "/kernel/a.ko":             module("depends=b\x00alias=pci:v1*\x00"),
-		prefix + "lib/modules/" + release + "/kernel/b.ko":             module("depends=\x00"),
-		prefix + "lib/modules/" + release + "/kernel/c.ko":             module("depends=\x00"),
+		prefix + "lib/modules/" + release + "/kernel/a.ko":             module("depends=b", "alias=pci:v1*"),
+		prefix + "lib/modules/" + release + "/kernel/b.ko":             module("depends="),
+		prefix + "lib/modules/" + release + "/kernel/c.ko":             module("depends="),
 		prefix + "lib/modules/" + release + "/modules.builtin":         "kernel/in.ko\n",
 		prefix + "lib/modules/" + release + "/modules.builtin.modinfo": "",
 		"../" + filepath.Base(dir) + ".sha256":                         "one\n",
@@ -41,25 +43,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// module is a minimal ELF64 file with three sections: none, .modinfo and the
-// names of the sections.
-func module(modinfo string) string {
-	const names = "\x00.modinfo\x00.shstrtab\x00"
-	le := func(n, size int) string {
-		b := make([]byte, size)
-		for i := range b {
-			b[i] = byte(n >> (8 * i))
-		}
-		return string(b)
-	}
-	section := func(name, typ, at, size int) string {
-		return le(name, 4) + le(typ, 4) + le(0, 16) + le(at, 8) + le(size, 8) + le(0, 8) + le(1, 8) + le(0, 8)
-	}
-	headers := 64 + len(modinfo) + len(names)
-	return "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + le(1, 2) + le(62, 2) + le(1, 4) + le(0, 16) + le(headers, 8) +
-		le(0, 4) + le(64, 2) + le(0, 4) + le(64, 2) + le(3, 2) + le(2, 2) + modinfo + names +
-		strings.Repeat("\x00", 64) + section(1, 1, 64, len(modinfo)) + section(10, 3, 64+len(modinfo), len(names))
-}
+func module(modinfo ...string) string { return string(kmodtest.Module{Modinfo: modinfo}.ELF()) }
 
 func filled(t *testing.T, dir string) (files []string) {
 	t.Helper()

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"micromirror/packages/kmod/kmodtest"
 )
 
 func TestName(t *testing.T) {
@@ -19,11 +21,11 @@ func TestName(t *testing.T) {
 }
 
 func TestParseReadsModinfo(t *testing.T) {
-	m := testModule{modinfo: []string{
+	m := kmodtest.Module{Modinfo: []string{
 		"license=GPL", "depends=crc16,nls-base,", "alias=pci:v00008086d*sv*sd*bc*sc*i*", "alias=has space", "alias=fs-ext4",
 		"softdep=pre: crc32c  other post: later", "softdep=pre: more", "firmware=rtl_nic/a.fw", "no equals sign",
 	}}
-	got, err := Parse("kernel/fs/ext-4.ko", bytes.NewReader(m.elf(t)))
+	got, err := Parse("kernel/fs/ext-4.ko", bytes.NewReader(m.ELF()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +40,7 @@ func TestParseReadsModinfo(t *testing.T) {
 }
 
 func TestParseRefusesWhatIsNoModule(t *testing.T) {
-	good := testModule{modinfo: []string{"license=GPL"}}.elf(t)
+	good := kmodtest.Module{Modinfo: []string{"license=GPL"}}.ELF()
 	for name, b := range map[string][]byte{
 		"empty": nil, "text": []byte("#!/bin/sh\n"), "truncated": good[:100],
 		"no modinfo": bytes.ReplaceAll(good, []byte(".modinfo"), []byte(".xodinfo")),

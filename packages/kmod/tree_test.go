@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+
+	"micromirror/packages/kmod/kmodtest"
 )
 
 const release = "6.12.1-test"
@@ -22,21 +24,21 @@ const release = "6.12.1-test"
 func tree(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "lib/modules", release)
-	for path, m := range map[string]testModule{
+	for path, m := range map[string]kmodtest.Module{
 		"kernel/drivers/net/top-one.ko.xz": {
-			modinfo: []string{"depends=middle,base", "alias=pci:v000010ECd00008168sv*sd*bc*sc*i*", "alias=net-pf-16-proto-4", "softdep=pre: alone absent post: base"},
-			wanted:  []string{"middle_fn", "base_fn"},
+			Modinfo: []string{"depends=middle,base", "alias=pci:v000010ECd00008168sv*sd*bc*sc*i*", "alias=net-pf-16-proto-4", "softdep=pre: alone absent post: base"},
+			Wanted:  []string{"middle_fn", "base_fn"},
 		},
-		"kernel/lib/middle.ko.zst": {modinfo: []string{"depends=base,in-kernel"}, exports: []string{"middle_fn"}, wanted: []string{"base_fn"}},
-		"kernel/lib/base.ko":       {modinfo: []string{"depends=", "alias=crypto-base[0-9]-x"}, exports: []string{"base_fn"}},
-		"kernel/fs/alone.ko":       {modinfo: []string{"depends=", "alias=fs-alone"}},
-		"kernel/fs/unwanted.ko":    {modinfo: []string{"depends="}},
+		"kernel/lib/middle.ko.zst": {Modinfo: []string{"depends=base,in-kernel"}, Exports: []string{"middle_fn"}, Wanted: []string{"base_fn"}},
+		"kernel/lib/base.ko":       {Modinfo: []string{"depends=", "alias=crypto-base[0-9]-x"}, Exports: []string{"base_fn"}},
+		"kernel/fs/alone.ko":       {Modinfo: []string{"depends=", "alias=fs-alone"}},
+		"kernel/fs/unwanted.ko":    {Modinfo: []string{"depends="}},
 	} {
 		file := filepath.Join(dir, path)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(file, pack(t, path, m.elf(t)), 0o644); err != nil {
+		if err := os.WriteFile(file, pack(t, path, m.ELF()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
