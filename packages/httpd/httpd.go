@@ -61,25 +61,36 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	unusual := newHandoff(l.Addr())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(unusual) }()
-	loopErr := eventloop.Serve(ctx, l, eventloop.Config{
+	ended := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { ended <- shutdown(server, c.Grace) })
+	err := eventloop.Serve(ctx, l, eventloop.Config{
 		Site: c.Site, Cache: c.Site.Cache,
 		Unusual: func(conn net.Conn) { unusual.give(conn) },
 		Record:  c.Journal.append, Flush: c.Journal.log.Write,
 		Loops:    max(2, runtime.GOMAXPROCS(0)),
 		Timeouts: eventloop.Timeouts{Head: headerTimeout, Idle: idleTimeout, Stall: stallTimeout},
-		Grace:    c.Grace, Log: c.Log,
+		Grace:    c.Grace,
 	})
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Grace)
-	defer cancel()
-	err := server.Shutdown(grace)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close()
+	if stop() { // the loops ended by themselves
+		ended <- server.Close()
 	}
+	err = errors.Join(err, <-ended)
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)
 	}
-	if err = errors.Join(loopErr, err); err != nil {
+	if err != nil {
 		return fmt.Errorf("serve http: %w", err)
 	}
 	return nil
+}
+
+// shutdown lets running requests end within grace.
+func shutdown(server *http.Server, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return server.Close()
+	}
+	return err
 }

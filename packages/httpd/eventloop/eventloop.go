@@ -21,7 +21,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -65,7 +64,6 @@ type Config struct {
 	Loops    int
 	Timeouts Timeouts
 	Grace    time.Duration
-	Log      *slog.Logger
 }
 
 // Serve runs the loops on a listener until ctx ends and running responses are

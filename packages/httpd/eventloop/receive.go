@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -201,5 +200,11 @@ func (h *handedOver) Close() error {
 	return h.Conn.Close()
 }
 
-// SetReadDeadline lets net/http interrupt a background read.
-func (h *handedOver) SetReadDeadline(t time.Time) error { return h.Conn.SetReadDeadline(t) }
+// CloseWrite lets net/http end its side first, so that a client that is still
+// sending gets to read the refusal.
+func (h *handedOver) CloseWrite() error {
+	if tcp, ok := h.Conn.(*net.TCPConn); ok {
+		return tcp.CloseWrite()
+	}
+	return nil
+}

@@ -91,16 +91,18 @@ func appendRow(b []byte, e *tree.Entry) []byte {
 	b = e.ModTime.UTC().AppendFormat(b, "02-Jan-2006 15:04")
 	b = append(b, ' ')
 	if e.Dir {
-		b = append(b, "-<td>"...)
+		b = append(b, '-')
 	} else {
 		b = strconv.AppendInt(b, e.Size, 10)
-		b = append(b, "<td>"...)
 	}
+	// MirrorBrain reads on as far as it finds letters, digits and dashes: the
+	// tag stops it before the cells for people.
+	b = append(b, "<td><time>"...)
 	b = e.ModTime.UTC().AppendFormat(b, "2006-01-02 15:04")
 	if e.Dir {
-		return append(b, "<td>\n"...)
+		return append(b, "</time><td>\n"...)
 	}
-	b = append(b, `<td title="`...)
+	b = append(b, `</time><td title="`...)
 	b = page.AppendGrouped(b, e.Size)
 	b = append(b, ` bytes">`...)
 	b = page.AppendSize(b, e.Size)
