@@ -1,0 +1,116 @@
+package show
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"micromirror/packages/desk"
+	"micromirror/packages/httpd/status"
+	"micromirror/packages/vm"
+)
+
+func TestScreen(t *testing.T) {
+	scene := func(terminal bool) string {
+		var out bytes.Buffer
+		s := newScreen(&out, terminal)
+		s.line("one")
+		s.status("10 %%")
+		s.status("11 %%") // too soon
+		time.Sleep(statusEveryPlain)
+		s.status("50 %%")
+		fmt.Fprint(s, "from else")
+		fmt.Fprint(s, "where\nand")
+		time.Sleep(statusEveryPlain)
+		s.status("50 %%")
+		s.console(vm.Line{At: 1500 * time.Millisecond, Text: "[  1.0] mm httpd: serving on :80"})
+		s.console(vm.Line{Text: "[  1.0] noise"})
+		return out.String()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		want := "one\n10 %\n50 %\nfrom elsewhere\nboot:    1.5 s  mm httpd: serving on :80\n"
+		if diff := cmp.Diff(want, scene(false)); diff != "" {
+			t.Errorf("plain (-want +got):\n%s", diff)
+		}
+		const clear = "\r\x1b[K"
+		want = "one\n" + clear + "10 %" + clear + "50 %" + clear + "from elsewhere\n" + clear + "50 %" + clear + "boot:    1.5 s  mm httpd: serving on :80\n"
+		if diff := cmp.Diff(want, scene(true)); diff != "" {
+			t.Errorf("terminal (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestSyncReport(t *testing.T) {
+	told := map[string]string{}
+	busy := status.Report{Projects: []status.Project{
+		{Name: "a", Status: "never"},
+		{Name: "b", Status: "syncing", Progress: &status.Progress{Phase: "fetch", FilesDone: 3, FilesTotal: 9,
+			BytesDone: 512, BytesTotal: 3 << 30, BytesPerSecond: 1 << 20, ETASeconds: 61.4}},
+		{Name: "c", Status: "syncing", Progress: &status.Progress{Phase: "list"}},
+	}}
+	done := status.Report{Projects: []status.Project{
+		{Name: "a", Status: "failed", Error: "no route"},
+		{Name: "b", Status: "idle", LastUpdate: time.Now(), Files: 9, Size: 3 << 29},
+	}}
+	for i, step := range []struct {
+		report   status.Report
+		changes  []string
+		progress string
+	}{
+		{busy, []string{"sync: b: syncing", "sync: c: syncing"}, "sync: b: fetch 3 of 9 files, 512 B of 3.0 GiB, 1.0 MiB/s, 1m1s left; sync: c: list"},
+		{busy, nil, "sync: b: fetch 3 of 9 files, 512 B of 3.0 GiB, 1.0 MiB/s, 1m1s left; sync: c: list"},
+		{done, []string{"sync: a: failed: no route", "sync: b: in step with upstream, 9 files, 1.5 GiB"}, ""},
+	} {
+		if diff := cmp.Diff(step.changes, changes(step.report, told)); diff != "" {
+			t.Errorf("step %d: changes (-want +got):\n%s", i, diff)
+		}
+		if diff := cmp.Diff(step.progress, progress(step.report)); diff != "" {
+			t.Errorf("step %d: progress (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+func TestPortsInUseAreAvoided(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:8080")
+	if err == nil {
+		defer l.Close() // otherwise somebody else has it, which does as well
+	}
+	if got := wantedPorts(); got[80] != 0 || len(got) != 3 {
+		t.Errorf("ports are %v; want any for 80, and three in all", got)
+	}
+}
+
+// repository is the top folder of the source tree.
+func repository(t *testing.T) string {
+	t.Helper()
+	build, err := vm.BuildDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Dir(build)
+}
+
+func TestDemoFleetTakesThePort(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "fleet")
+	if err := writeFleet(filepath.Join(repository(t), "images", "demo"), dir, 4711); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := desk.Fleet(dir).Read("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range cfg.Projects() {
+		if p.Upstream.Host != "10.0.2.2:4711" {
+			t.Errorf("%s comes from %s", p.Name, p.Upstream.Host)
+		}
+	}
+	if n := len(cfg.Projects()); n != 3 {
+		t.Errorf("%d projects, want 3", n)
+	}
+}
