@@ -175,7 +175,7 @@ func (j *Job) content(ctx context.Context, s *stage, up Upstream, list *flist.Li
 		},
 	})
 	if err != nil {
-		return nil, errors.Join(err, s.checkpoint(j.Now()))
+		return nil, errors.Join(err, s.checkpoint())
 	}
 	return j.verify(s, list, p, res.Failed)
 }
@@ -235,7 +235,7 @@ func (j *Job) missing(s *stage, list *flist.List, p *plan.Plan) ([]int, error) {
 func staged(root *tree.Root, list *flist.List, i int, trusted int64) bool {
 	st, err := root.Stat(stageName(list.Name(i)))
 	sec, nsec := list.ModTime(i)
-	return err == nil && st.IsRegular() && st.Size == list.Size(i) && st.Sec == sec && st.Nsec == nsec && st.Ctime <= trusted
+	return err == nil && st.IsRegular() && st.Size == list.Size(i) && st.Sec == sec && st.Nsec == nsec && st.Ctime < trusted
 }
 
 // room checks that the disk can hold what is to be fetched, counting whole
@@ -280,7 +280,7 @@ func (j *Job) verify(s *stage, list *flist.List, p *plan.Plan, failed map[int]er
 			failed[i] = fmt.Errorf("%d bytes instead of %d", st.Size, list.Size(i))
 		}
 	}
-	return failed, s.checkpoint(j.Now())
+	return failed, s.checkpoint()
 }
 
 // propose writes the plan file.

@@ -96,14 +96,52 @@ func (s *stage) trusted() int64 {
 	return n
 }
 
-// checkpoint makes everything fetched so far safe and notes it. The clock of
-// file changes may lag behind the finest one, hence the margin.
-func (s *stage) checkpoint(now time.Time) error {
-	if err := durable.SyncFS(s.dir); err != nil {
-		return err
+// checkpoint makes everything fetched so far safe and notes it. What it notes is
+// a time on the file system's own clock, which ticks every few milliseconds: it
+// waits for a tick, so that all that was fetched is older.
+func (s *stage) checkpoint() error {
+	name := s.path(syncedFile + ".new")
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
 	}
-	note := strconv.AppendInt(nil, now.Add(-20*time.Millisecond).UnixNano(), 10)
-	return durable.WriteFile(s.path(syncedFile), append(note, '\n'), 0o600)
+	defer f.Close()
+	tick, err := nextTick(f)
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if err := durable.SyncFS(s.dir); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if _, err := f.WriteAt(strconv.AppendInt(nil, tick, 10), 0); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return durable.Rename(name, s.path(syncedFile))
+}
+
+// nextTick returns the time of the file system's clock, in nanoseconds, after it
+// has moved on.
+func nextTick(f *os.File) (int64, error) {
+	var first, st unix.Stat_t
+	for {
+		// Setting the mode that it has changes the time of the last change.
+		if err := f.Chmod(0o600); err != nil {
+			return 0, err
+		}
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			return 0, err
+		}
+		if first.Ino == 0 {
+			first = st
+		}
+		if st.Ctim != first.Ctim {
+			return st.Ctim.Nano(), nil
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // clean removes what no run will ask for again.

@@ -1,0 +1,169 @@
+package mirror
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"micromirror/packages/mirror/mirrortest"
+	"micromirror/packages/project"
+)
+
+// peerWorld is a world whose upstream is rsync's own daemon.
+func peerWorld(t testing.TB, p project.Project, entries ...string) (*world, *mirrortest.Peer) {
+	t.Helper()
+	w := newWorld(t, entries...)
+	peer := mirrortest.StartPeer(t, w.upstream.Dir)
+	p.Upstream.Host, p.Upstream.Module, p.Rate = peer.Addr, "m", 1<<30
+	w.job.Project = project.Complete("demo", p)
+	w.job.Dial = RsyncDialer(w.job.Project, nil, 20*time.Second, w.job.Log)
+	return w, peer
+}
+
+// TestSameTreeAsRsync lets rsync itself mirror each tree with the recipe's
+// options, and compares.
+func TestSameTreeAsRsync(t *testing.T) {
+	tree := append([]string{
+		"10/source/tree/x.src.rpm: source", "10/Everything/x86_64/debug/d.rpm: debug", "10/Everything/x86_64/Packages/a.rpm: a",
+		"10/Everything/x86_64/repodata/repomd.xml: md", "10/Everything/aarch64/a.rpm: arm", "10/testing/x86_64/t.rpm: t",
+		"last-updated: now", "stable/a/b: kde", "unstable/c: no", ".~tmp~/part: partial", "stable/.~tmp~/part: partial",
+		"0600 private: nobody's", "0711 closed/x: y",
+	}, archive...)
+	for _, name := range []string{"debian", "epel-amd64", "fedora-amd64", "fedora", "epel", "kdeftp-stable"} {
+		t.Run(name, func(t *testing.T) {
+			p := project.Catalogue()[name]
+			w, peer := peerWorld(t, p, tree...)
+			w.mustRun()
+			args := []string{"-aH", "--delete-delay", "--delay-updates", "--filter=R .~tmp~", "--exclude=.~tmp~/"}
+			for _, f := range p.Filter {
+				args = append(args, "--filter="+f)
+			}
+			want := filepath.Join(mirrortest.TempDir(t), "want")
+			rsync := func() {
+				out, err := exec.Command("rsync", append(args, "--delete-excluded", "rsync://"+peer.Addr+"/m/", want+"/")...).CombinedOutput()
+				if err != nil {
+					t.Fatalf("rsync: %v\n%s", err, out)
+				}
+			}
+			rsync()
+			if diff := cmp.Diff(mirrortest.Describe(t, want, true), mirrortest.Describe(t, w.job.Tree, true)); diff != "" {
+				t.Errorf("first run, -rsync +ours\n%s", diff)
+			}
+			w.change("pool/a/a_1.deb: changed "+strings.Repeat("x", 5000), "-stable/a", "stable/z: z", "-10/Everything/x86_64/Packages", "0644 private: for all now")
+			w.mustRun()
+			rsync()
+			if diff := cmp.Diff(mirrortest.Describe(t, want, true), mirrortest.Describe(t, w.job.Tree, true)); diff != "" {
+				t.Errorf("second run, -rsync +ours\n%s", diff)
+			}
+			if r := w.mustRun(); r.Published {
+				t.Error("third run published something")
+			}
+		})
+	}
+}
+
+func TestSubtreeOfModule(t *testing.T) {
+	w, _ := peerWorld(t, project.Project{Kind: "rpm", Upstream: project.Upstream{Path: "pool"}}, archive...)
+	w.mustRun()
+	want := mirrortest.Describe(t, filepath.Join(w.upstream.Dir, "pool"), true)
+	if diff := cmp.Diff(want, mirrortest.Describe(t, w.job.Tree, true)); diff != "" {
+		t.Errorf("-upstream +tree\n%s", diff)
+	}
+}
+
+// TestResumeAtAnyByte cuts the connection at growing distances until a run
+// completes: what arrived before must not be sent again.
+func TestResumeAtAnyByte(t *testing.T) {
+	w, peer := peerWorld(t, project.Project{Kind: "apt"}, archive...)
+	data := make([]byte, 3<<20)
+	for i := range data {
+		data[i] = byte(i * i >> 7)
+	}
+	w.change("pool/large: " + string(data))
+	w.job.Attempts = 1
+	const step = 400 << 10
+	peer.Limit.Store(step)
+	runs := 1
+	for ; ; runs++ {
+		_, err := w.run()
+		if err == nil {
+			break
+		}
+		if runs > 40 {
+			t.Fatalf("no run completes: %v", err)
+		}
+		if runs%4 == 0 {
+			peer.Limit.Add(step / 4) // block sums of the part that is there cost bytes too
+		}
+	}
+	w.same()
+	if runs < 3 {
+		t.Errorf("%d runs: the connection was not cut", runs)
+	}
+}
+
+func TestUpstreamInTrouble(t *testing.T) {
+	dir := mirrortest.TempDir(t)
+	mirrortest.Make(t, dir, archive...)
+	password := filepath.Join(t.TempDir(), "secrets")
+	if err := os.WriteFile(password, []byte("me:secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name     string
+		settings []string
+		module   string
+		want     string
+	}{
+		{"module is gone", nil, "nosuch", "nosuch"},
+		{"asks for a password", []string{"auth users = me", "secrets file = " + password}, "m", "auth"},
+		{"full", []string{"max connections = -1"}, "m", "disabled"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, archive...)
+			w.mustRun()
+			peer := mirrortest.StartPeer(t, dir, tt.settings...)
+			p := w.job.Project
+			p.Upstream.Host, p.Upstream.Module = peer.Addr, tt.module
+			w.job.Dial = RsyncDialer(p, nil, 20*time.Second, w.job.Log)
+			_, err := w.run()
+			if err == nil || !strings.Contains(strings.ToLower(err.Error()), tt.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("error = %v, want one line that tells %q", err, tt.want)
+			}
+			w.same()
+		})
+	}
+}
+
+// TestUpstreamChangesWhileListed is a run against an upstream that changes files
+// between list and transfer.
+func TestUpstreamChangesWhileListed(t *testing.T) {
+	w, _ := peerWorld(t, project.Project{Kind: "apt"}, archive...)
+	w.mustRun()
+	w.change("pool/v: vanishes", "pool/g: grows", "dists/one/InRelease: names v and g")
+	n := 0
+	w.job.Fault = func(step string) error {
+		if step == "fetch" {
+			n++
+			switch n {
+			case 1:
+				w.change("-pool/v", "pool/g: grows and grows", "dists/one/InRelease: names g only")
+			case 2:
+				w.change(fmt.Sprintf("pool/g: grows again %d", n))
+			}
+		}
+		return nil
+	}
+	w.mustRun()
+	w.same()
+	if n < 2 {
+		t.Errorf("%d transfers: nothing changed in between", n)
+	}
+}
