@@ -28,11 +28,11 @@ func verdict(err error) string {
 
 func TestKnownFile(t *testing.T) {
 	root := t.TempDir()
-	if _, err := NewKnown(root); err != nil {
+	if _, _, err := NewKnown(root).there(); err != nil {
 		t.Fatal(err)
 	}
-	k, err := NewKnown(root)
-	if err != nil {
+	k := NewKnown(root)
+	if _, _, err := k.there(); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(filepath.Join(root, KnownDir)); len(left) != 1 {
@@ -54,6 +54,21 @@ func TestKnownFile(t *testing.T) {
 	} {
 		if got := verdict(k.Served(base)(t.Context())); got != want {
 			t.Errorf("%s: %s; want %s", base, got, want)
+		}
+	}
+}
+
+func TestKnownFileComesBack(t *testing.T) {
+	root := t.TempDir()
+	s := httptest.NewServer(http.FileServer(http.Dir(root)))
+	defer s.Close()
+	check := NewKnown(root).Served(s.URL)
+	for range 2 {
+		if err := check(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := os.RemoveAll(filepath.Join(root, KnownDir)); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

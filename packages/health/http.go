@@ -11,38 +11,53 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // KnownDir is the folder of the known file, below the mirror's root.
 const KnownDir = ".health"
 
 // Known is a file with a random name and content that the file server is asked
-// for. It is made anew by each process, so nothing can answer from a memory of
+// for. Each process makes its own, so nothing can answer from a memory of
 // former ones.
 type Known struct {
+	root string
+
+	mu          sync.Mutex
 	path, token string
 }
 
-// NewKnown writes the file below the mirror's root and removes older ones.
-func NewKnown(root string) (*Known, error) {
-	dir := filepath.Join(root, KnownDir)
+// NewKnown returns the known file of the mirror with the given root.
+func NewKnown(root string) *Known { return &Known{root: root} }
+
+// there makes sure that the file exists, and alone: at first, and whenever
+// somebody has made the mirror anew.
+func (k *Known) there() (path, token string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.path != "" {
+		if _, err := os.Stat(filepath.Join(k.root, k.path)); err == nil {
+			return k.path, k.token, nil
+		}
+	}
+	dir := filepath.Join(k.root, KnownDir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("known file: %w", err)
+		return "", "", fmt.Errorf("known file: %w", err)
 	}
 	old, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("known file: %w", err)
+		return "", "", fmt.Errorf("known file: %w", err)
 	}
 	for _, e := range old {
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-			return nil, fmt.Errorf("known file: %w", err)
+			return "", "", fmt.Errorf("known file: %w", err)
 		}
 	}
-	k := &Known{path: KnownDir + "/" + rand.Text(), token: rand.Text()}
-	if err := os.WriteFile(filepath.Join(root, k.path), []byte(k.token), 0o644); err != nil {
-		return nil, fmt.Errorf("known file: %w", err)
+	k.path, k.token = KnownDir+"/"+rand.Text(), rand.Text()
+	if err := os.WriteFile(filepath.Join(k.root, k.path), []byte(k.token), 0o644); err != nil {
+		return "", "", fmt.Errorf("known file: %w", err)
 	}
-	return k, nil
+	return k.path, k.token, nil
 }
 
 // Served returns a check that gets the file from the listener at base, for
@@ -50,12 +65,16 @@ func NewKnown(root string) (*Known, error) {
 // by address, and its own check looks at the certificate.
 func (k *Known) Served(base string) func(context.Context) error {
 	return func(ctx context.Context) error {
+		path, token, err := k.there()
+		if err != nil {
+			return err
+		}
 		client := &http.Client{Transport: &http.Transport{
 			DisableKeepAlives: true,
 			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 			DialContext:       (&net.Dialer{}).DialContext,
 		}}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/"+k.path, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/"+path, nil)
 		if err != nil {
 			return err
 		}
@@ -70,7 +89,7 @@ func (k *Known) Served(base string) func(context.Context) error {
 			return fmt.Errorf("read answer: %w", err)
 		case resp.StatusCode != http.StatusOK:
 			return fmt.Errorf("answer %s to a file that is there", resp.Status)
-		case string(body) != k.token:
+		case string(body) != token:
 			return errors.New("answer is not the file's content")
 		}
 		return nil

@@ -1,0 +1,61 @@
+// Command updated looks after the running slot: it restores and keeps the
+// node's identity, grows and trims /perm, watches the node's health, and by that
+// makes the slot's tries full or reboots. Packages supervise and health say what
+// they promise.
+package main
+
+import (
+	"context"
+	"flag"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"micromirror/packages/daemon"
+	"micromirror/packages/layout"
+	"micromirror/packages/sandbox"
+)
+
+func main() {
+	var f flags
+	flag.StringVar(&f.state, "state", layout.StateDir+"/updated", "directory of what must survive a reboot")
+	flag.StringVar(&f.socket, "socket", layout.RunDir+"/gokrazy-http.sock", "init's socket")
+	flag.BoolVar(&f.confine, "sandbox", true, "drop what is not needed")
+	flag.Parse()
+	daemon.Main("updated", f.serve)
+}
+
+type flags struct {
+	state, socket string
+	confine       bool
+}
+
+func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
+	if err := sandbox.Own(f.state, 0, 0, 0o755); err != nil {
+		// A /perm that cannot be written is a matter for the health checks.
+		log.Error("state", "err", err)
+	}
+	n, err := findNode(log)
+	if err != nil {
+		return f.lost(ctx, log, err)
+	}
+	if f.confine {
+		err := sandbox.Enter(sandbox.Policy{Mounts: true, KeepCaps: []cap.Value{
+			cap.SYS_ADMIN, cap.SYS_RESOURCE, cap.SYS_BOOT, // mount, grow, reboot
+			cap.DAC_OVERRIDE, cap.CHOWN, cap.FOWNER, cap.KILL, // restore other daemons' files, restart them
+		}}, log)
+		if err != nil {
+			return err
+		}
+	}
+	n.restore()
+	gate, err := f.gate(n)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return gate.Run(ctx) })
+	g.Go(func() error { return n.upkeep(f.state).Run(ctx) })
+	return g.Wait()
+}

@@ -1,0 +1,75 @@
+//go:build faults
+
+package supervise
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"micromirror/packages/health"
+)
+
+// Faults changes what a node does as a test orders it with mm.fault=NAME[,NAME…]
+// on the kernel command line of an image built with the tag "faults":
+//
+//	never-bless    the node is never healthy; a trial lasts one minute
+//	userland-hang  process 1 stops, and with it the watchdog's pings, once the
+//	               node has started
+//	sick-later     a blessed node becomes unhealthy for good; it is given up
+//	               after one minute
+func Faults(cmdline string, log *slog.Logger, checks []health.Check, t Timing) ([]health.Check, Timing) {
+	var ordered []string
+	for _, w := range strings.Fields(cmdline) {
+		if v, ok := strings.CutPrefix(w, "mm.fault="); ok {
+			ordered = append(ordered, strings.Split(v, ",")...)
+		}
+	}
+	if slices.Contains(ordered, "never-bless") {
+		log.Warn("fault ordered: never-bless")
+		t.Window = time.Minute
+		checks = append(checks, sick(0))
+	}
+	if slices.Contains(ordered, "sick-later") {
+		log.Warn("fault ordered: sick-later")
+		t.Cure = time.Minute
+		checks = append(checks, sick(t.Stable+time.Minute))
+	}
+	if slices.Contains(ordered, "userland-hang") {
+		log.Warn("fault ordered: userland-hang")
+		if err := Freeze("/sys/fs/cgroup", "1"); err != nil {
+			log.Error("fault", "err", err)
+		}
+		checks = append(checks, sick(0))
+	}
+	return checks, t
+}
+
+// sick fails from some time after its first call on.
+func sick(after time.Duration) health.Check {
+	start := time.Now()
+	return health.Check{Name: "fault", Gate: true, Run: func(context.Context) error {
+		if time.Since(start) < after {
+			return nil
+		}
+		return errors.New("ordered by a test")
+	}}
+}
+
+// Freeze stops a process by the cgroup freezer, which unlike SIGSTOP also stops
+// process 1.
+func Freeze(cgroups, pid string) error {
+	dir := filepath.Join(cgroups, "frozen")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(pid), 0); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte("1"), 0)
+}

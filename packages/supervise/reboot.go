@@ -1,0 +1,86 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Rebooter restarts the machine through its firmware.
+type Rebooter struct {
+	Socket string        // gokrazy's HTTP socket
+	Limit  time.Duration // after which the kernel is told directly
+	Force  func() error  // tells the kernel
+	Log    *slog.Logger
+}
+
+// rebootPath lets gokrazy stop its services (it waits for each signal so long)
+// and unmount /perm. Without kexec, because only the firmware runs the loader
+// that counts.
+const rebootPath = "/reboot?kexec=off&wait_per_signal=10s"
+
+// Reboot asks init to reboot, and the kernel if nothing came of it. It returns
+// when the machine should be gone, or ctx ends because init stops this very
+// process.
+func (r *Rebooter) Reboot(ctx context.Context) error {
+	asking, cancel := context.WithTimeout(ctx, r.Limit)
+	defer cancel()
+	err := r.ask(asking)
+	if err != nil {
+		r.Log.Error("init does not reboot", "err", err)
+	}
+	<-asking.Done()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.Log.Error("still here, resetting the machine")
+	return errors.Join(err, r.Force())
+}
+
+func (r *Rebooter) ask(ctx context.Context) error {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", r.Socket)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://gokrazy"+rebootPath, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("reboot: %s: %s", resp.Status, strings.TrimSpace(string(body)))
+	}
+	return err
+}
+
+// ForceReboot resets the machine; what was synced is safe. A file system that
+// hangs must not keep it from happening, so the sync has a limit of its own.
+func ForceReboot() error {
+	synced := make(chan struct{})
+	go func() {
+		unix.Sync()
+		close(synced)
+	}()
+	select {
+	case <-synced:
+	case <-time.After(10 * time.Second):
+	}
+	err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	return errors.Join(err, os.WriteFile("/proc/sysrq-trigger", []byte("b"), 0))
+}

@@ -1,0 +1,196 @@
+// Package supervise decides whether the running slot is good, and what to do
+// when it is not.
+//
+// A boot in the preferred slot is a trial: the loader has taken one of its
+// tries. Once the node has been healthy for a while without a break, the tries
+// are made full again; a node that does not get there in time says why and
+// reboots, and when the tries are used up the loader takes the other slot. A
+// node that was healthy and then stays unhealthy reboots too, since a hung
+// daemon may be cured by that, but each time in a row it waits twice as long, up
+// to a day: a fault that no reboot cures must not keep a node from serving what
+// it can. The same holds for the fallback slot, behind which there is nothing.
+//
+// Promise: tries are never made full in an unhealthy moment; nothing outside
+// this node (see package health) causes a reboot unless it held before the
+// release that is on trial; a reboot is ordered at most once a process.
+//
+// Files: /run/health.json, <state>/supervise.json (Memory). Time is counted by
+// the monotonic clock, because the other one is set while this runs.
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"micromirror/packages/daemon"
+	"micromirror/packages/health"
+)
+
+// Boot is what is known about the running slot.
+type Boot struct {
+	Slot       string
+	Generation uint64
+	Trial      bool // the loader counted this boot
+	TriesLeft  int
+	Unread     bool // the boot entries could not be read: the rest is not known
+}
+
+// Timing are the delays of the gate.
+type Timing struct {
+	Interval time.Duration // between two looks
+	Stable   time.Duration // healthy without a break until the tries are made full
+	Window   time.Duration // in which that must happen on trial
+	Cure     time.Duration // unhealthy without a break until a reboot, the first time
+}
+
+// Defaults are the timing of a node. On trial ten minutes are enough for the
+// slowest box to start everything, and an outage of minutes changes nothing.
+func Defaults() Timing {
+	return Timing{Interval: 5 * time.Second, Stable: 30 * time.Second, Window: 10 * time.Minute, Cure: 10 * time.Minute}
+}
+
+// Gate watches the node's health.
+type Gate struct {
+	Boot   Boot
+	Timing Timing
+	Look   func(ctx context.Context) health.Report
+	Report string // file for the report; empty for none
+	Rearm  func() (armed bool, err error)
+	Reboot func(ctx context.Context) error
+	Memory *Memory
+	Log    *slog.Logger
+}
+
+// longest is the longest wait before another reboot in a row.
+const longest = 24 * time.Hour
+
+// calm is how long a node must be healthy for its reboots to be forgotten.
+const calm = time.Hour
+
+// watch is the state of one run.
+type watch struct {
+	started time.Time
+	since   time.Time // of the present health
+	healthy bool
+	armed   bool
+	calm    bool
+}
+
+// Run looks at the node until ctx ends or a reboot was ordered, in which case
+// it waits for the end of ctx.
+func (g *Gate) Run(ctx context.Context) error {
+	g.greet()
+	w := &watch{started: time.Now(), since: time.Now()}
+	tick := time.NewTicker(g.Timing.Interval)
+	defer tick.Stop()
+	for {
+		r := g.Look(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if g.Report != "" {
+			if err := r.Write(g.Report); err != nil {
+				g.Log.Error("health report", "err", err)
+			}
+		}
+		g.note(w, r)
+		if r.Healthy {
+			g.bless(w, r)
+		} else if g.hopeless(w) {
+			return g.restart(ctx, r.Why())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// greet is the milestone of the start.
+func (g *Gate) greet() {
+	line := fmt.Sprintf("slot %s is the fallback", g.Boot.Slot)
+	switch {
+	case g.Boot.Unread:
+		line = fmt.Sprintf("slot %s, boot entries unreadable", g.Boot.Slot)
+	case g.Boot.Trial:
+		line = fmt.Sprintf("slot %s on trial, %d tries left", g.Boot.Slot, g.Boot.TriesLeft)
+	}
+	daemon.Notice(g.Log, line)
+}
+
+// note keeps since when the node is as it is, and logs changes.
+func (g *Gate) note(w *watch, r health.Report) {
+	if r.Healthy == w.healthy {
+		return
+	}
+	w.healthy, w.since = r.Healthy, time.Now()
+	if r.Healthy {
+		g.Log.Info("healthy")
+	} else if w.armed {
+		g.Log.Warn("unhealthy", "why", r.Why())
+	}
+}
+
+// bless makes the tries full once the node has been healthy long enough, and
+// forgets its reboots once it has been for very long.
+func (g *Gate) bless(w *watch, r health.Report) {
+	age := time.Since(w.since)
+	if !w.armed && age >= g.Timing.Stable {
+		if err := g.arm(r); err != nil {
+			g.Log.Error("slot is healthy, but its tries could not be made full", "err", err)
+			return
+		}
+		w.armed = true
+	}
+	if w.armed && !w.calm && age >= calm {
+		w.calm = true
+		if err := g.Memory.Forget(); err != nil {
+			g.Log.Error("remember health", "err", err)
+		}
+	}
+}
+
+func (g *Gate) arm(r health.Report) error {
+	armed, err := g.Rearm()
+	if err != nil {
+		return err
+	}
+	if err := g.Memory.Bless(g.Boot.Generation, r.Passed()); err != nil {
+		g.Log.Error("remember health", "err", err)
+	}
+	line := "slot " + g.Boot.Slot + " healthy"
+	if armed {
+		line += ", re-armed"
+	}
+	daemon.Notice(g.Log, line)
+	return nil
+}
+
+// hopeless reports whether waiting longer is of no use.
+func (g *Gate) hopeless(w *watch) bool {
+	if g.Boot.Trial && !w.armed {
+		return time.Since(w.started) >= g.Timing.Window
+	}
+	return time.Since(w.since) >= g.patience()
+}
+
+// patience doubles with each reboot in a row.
+func (g *Gate) patience() time.Duration {
+	return min(g.Timing.Cure<<min(g.Memory.Reboots(), 16), longest)
+}
+
+// restart says why, remembers it, and reboots.
+func (g *Gate) restart(ctx context.Context, why string) error {
+	g.Log.Error("unhealthy: " + why + ", rebooting")
+	if err := g.Memory.Count(); err != nil {
+		g.Log.Error("remember reboot", "err", err)
+	}
+	if err := g.Reboot(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}

@@ -1,0 +1,157 @@
+package supervise
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"micromirror/packages/daemon"
+	"micromirror/packages/health"
+)
+
+// play lets a gate watch a node whose health is a function of the time since
+// boot, and returns the console. It ends after d or with a reboot.
+func play(t *testing.T, b Boot, m *Memory, d time.Duration, healthy func(time.Duration) bool) (console string, rebooted time.Duration) {
+	t.Helper()
+	var buf bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	start := time.Now()
+	sick := []health.Outcome{{Name: "http", Status: health.Fail, Reason: "refused"}}
+	well := []health.Outcome{{Name: "link", Status: health.OK}}
+	g := &Gate{
+		Boot: b, Timing: Defaults(), Memory: m, Log: daemon.NewLog("updated", io.Discard, &buf),
+		Look: func(context.Context) health.Report {
+			if healthy(time.Since(start)) {
+				return health.Report{Healthy: true, Checks: well}
+			}
+			return health.Report{Checks: sick}
+		},
+		Rearm:  func() (bool, error) { return b.Trial, nil },
+		Reboot: func(context.Context) error { rebooted = time.Since(start); cancel(); return nil },
+	}
+	if err := g.Run(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("gate ended with %v", err)
+	}
+	return buf.String(), rebooted
+}
+
+func memory(t *testing.T) *Memory {
+	t.Helper()
+	m, err := Remember(t.TempDir())
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return m
+}
+
+var trial = Boot{Slot: "a", Generation: 2, Trial: true, TriesLeft: 4}
+
+func TestHealthySlotIsRearmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memory(t)
+		console, rebooted := play(t, trial, m, time.Hour, func(d time.Duration) bool { return d > 40*time.Second })
+		want := "<5>mm updated: slot a on trial, 4 tries left\n<5>mm updated: slot a healthy, re-armed\n"
+		if d := cmp.Diff(want, console); d != "" || rebooted != 0 {
+			t.Errorf("rebooted %v, console (-want +got):\n%s", rebooted, d)
+		}
+		if m.Counts(2, "link") || !m.Counts(3, "link") || m.Counts(3, "gateway") {
+			t.Errorf("memory = %+v", m.m)
+		}
+	})
+}
+
+func TestFlappingSlotIsNotRearmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		console, rebooted := play(t, trial, memory(t), time.Hour, func(d time.Duration) bool { return d%(20*time.Second) < 15*time.Second })
+		if strings.Contains(console, "re-armed") || rebooted < 10*time.Minute || rebooted > 11*time.Minute {
+			t.Errorf("rebooted after %v, console:\n%s", rebooted, console)
+		}
+		if !strings.HasSuffix(console, "mm updated: unhealthy: http: refused, rebooting\n") {
+			t.Errorf("console:\n%s", console)
+		}
+	})
+}
+
+func TestShortOutageAfterTheTrialChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, rebooted := play(t, trial, memory(t), 3*time.Hour, func(d time.Duration) bool {
+			return d%time.Hour > 9*time.Minute || d < time.Hour
+		})
+		if rebooted != 0 {
+			t.Errorf("rebooted after %v", rebooted)
+		}
+	})
+}
+
+func TestRebootsInARowBecomeRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memory(t)
+		fallback := Boot{Slot: "b", Generation: 1}
+		var waits []time.Duration
+		for range 10 {
+			_, rebooted := play(t, fallback, m, 48*time.Hour, func(time.Duration) bool { return false })
+			waits = append(waits, rebooted.Round(time.Minute))
+		}
+		min := time.Minute
+		want := []time.Duration{10 * min, 20 * min, 40 * min, 80 * min, 160 * min, 320 * min, 640 * min, 1280 * min, longest, longest}
+		if d := cmp.Diff(want, waits); d != "" {
+			t.Errorf("waits (-want +got):\n%s", d)
+		}
+		play(t, fallback, m, 2*time.Hour, func(time.Duration) bool { return true })
+		if m.Reboots() != 0 {
+			t.Errorf("after two healthy hours %d reboots are remembered", m.Reboots())
+		}
+	})
+}
+
+func TestRearmIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		calls := 0
+		var console bytes.Buffer
+		g := &Gate{Boot: trial, Timing: Defaults(), Memory: memory(t), Log: daemon.NewLog("updated", io.Discard, &console),
+			Look: func(context.Context) health.Report { return health.Report{Healthy: true} },
+			Rearm: func() (bool, error) {
+				if calls++; calls < 3 {
+					return false, errors.New("ESP is not there")
+				}
+				return true, nil
+			}}
+		if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if calls != 3 || !strings.HasSuffix(console.String(), "slot a healthy, re-armed\n") {
+			t.Errorf("%d calls, console:\n%s", calls, console.String())
+		}
+	})
+}
+
+func TestMemorySurvivesAndForgivesDamage(t *testing.T) {
+	dir := t.TempDir()
+	m, _ := Remember(dir)
+	for _, err := range []error{m.Count(), m.Bless(7, []string{"link"})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := Remember(dir)
+	if err != nil || again.Reboots() != 1 || !again.Counts(8, "link") {
+		t.Errorf("memory = %+v, %v", again.m, err)
+	}
+	if err := os.WriteFile(dir+"/supervise.json", []byte(`{"reboots":3,"generation":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := Remember(dir); err == nil || m.Reboots() != 0 {
+		t.Errorf("damaged memory = %+v, %v", m.m, err)
+	}
+}
