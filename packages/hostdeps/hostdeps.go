@@ -31,40 +31,6 @@ type Tool struct {
 	Provides []string
 }
 
-// Build lists what building a release takes, beside Go.
-func Build() []Tool {
-	return []Tool{
-		{"apt", []string{"apt-get", "apt-config"}},
-		{"dpkg", []string{"dpkg-deb"}},
-		{"e2fsprogs", []string{"mke2fs"}},
-		{"ca-certificates", []string{"/etc/ssl/certs/ca-certificates.crt"}},
-		{"debian-archive-keyring", []string{"/usr/share/keyrings/debian-archive-keyring.gpg"}},
-	}
-}
-
-// Run lists what the demo takes, beside Build: machine and upstream.
-func Run() []Tool {
-	return []Tool{
-		{"qemu-system-x86", []string{"qemu-system-x86_64"}},
-		{"ovmf", []string{"/usr/share/OVMF/OVMF_CODE_4M.fd"}},
-		{"rsync", []string{"rsync"}},
-		{"apt-utils", []string{"apt-ftparchive"}},
-		{"gnupg", []string{"gpg", "gpgconf"}},
-		{"gpg-agent", []string{"gpg-agent"}},
-		{"rpm", []string{"rpmbuild"}},
-		{"createrepo-c", []string{"createrepo_c"}},
-	}
-}
-
-// Test lists what the tests take, beside Run: clients and tools to look into disks.
-func Test() []Tool {
-	return []Tool{
-		{"mtools", []string{"mcopy"}},
-		{"e2fsprogs", []string{"e2fsck", "debugfs"}},
-		{"dnf", []string{"dnf"}},
-	}
-}
-
 // Ensure installs what is missing of tools and tells out about it.
 func Ensure(ctx context.Context, tools []Tool, out io.Writer) error {
 	return thisHost().ensure(ctx, tools, out)

@@ -89,7 +89,7 @@ func TestEnsure(t *testing.T) {
 }
 
 func TestListsNameEachPackageOnceAndProvideSomething(t *testing.T) {
-	for name, tools := range map[string][]Tool{"build": Build(), "run": Run(), "test": Test()} {
+	for name, tools := range map[string][]Tool{"build": Build(), "run": Run(), "check": Check(), "test": Test(), "bench": Bench()} {
 		seen := map[string]bool{}
 		for _, tool := range tools {
 			if seen[tool.Package] || len(tool.Provides) == 0 {

@@ -1,10 +1,51 @@
 package hostdeps
 
-// Check lists the peers that the unit tests run against, beside Run.
+// Build lists what building a release takes, beside Go.
+func Build() []Tool {
+	return []Tool{
+		{"apt", []string{"apt-get", "apt-config"}},
+		{"dpkg", []string{"dpkg-deb"}},
+		{"e2fsprogs", []string{"mke2fs"}},
+		{"ca-certificates", []string{"/etc/ssl/certs/ca-certificates.crt"}},
+		{"debian-archive-keyring", []string{"/usr/share/keyrings/debian-archive-keyring.gpg"}},
+	}
+}
+
+// Run lists what the demo takes, beside Build: machine and upstream.
+func Run() []Tool {
+	return []Tool{
+		{"qemu-system-x86", []string{"qemu-system-x86_64"}},
+		{"ovmf", []string{"/usr/share/OVMF/OVMF_CODE_4M.fd"}},
+		{"rsync", []string{"rsync"}},
+		{"apt-utils", []string{"apt-ftparchive"}},
+		{"gnupg", []string{"gpg", "gpgconf"}},
+		{"gpg-agent", []string{"gpg-agent"}},
+		{"rpm", []string{"rpmbuild"}},
+		{"createrepo-c", []string{"createrepo_c"}},
+	}
+}
+
+// Check lists the peers that the unit tests compare with, beside Run.
 func Check() []Tool {
 	return []Tool{
-		{"kmod", []string{"depmod"}},
+		{"chrony", []string{"chronyd"}},
+		{"cryptsetup-bin", []string{"veritysetup"}},
+		{"dosfstools", []string{"fsck.fat"}},
+		{"e2fsprogs", []string{"e2fsck", "debugfs"}},
+		{"fdisk", []string{"sfdisk"}},
+		{"gdisk", []string{"sgdisk"}},
 		{"iproute2", []string{"ip"}},
+		{"kmod", []string{"depmod"}},
+		{"mtools", []string{"mcopy", "mformat"}},
+	}
+}
+
+// Test lists what the scenarios take, beside Check: clients of the node and tools
+// to make damaged disks.
+func Test() []Tool {
+	return []Tool{
+		{"dnf", []string{"dnf"}},
+		{"squashfs-tools", []string{"mksquashfs"}},
 	}
 }
 
