@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,9 +83,7 @@ func TestSubtreeOfModule(t *testing.T) {
 func TestResumeAtAnyByte(t *testing.T) {
 	w, peer := peerWorld(t, project.Project{Kind: "apt"}, archive...)
 	data := make([]byte, 3<<20)
-	for i := range data {
-		data[i] = byte(i * i >> 7)
-	}
+	rand.NewChaCha8([32]byte{1}).Read(data)
 	w.change("pool/large: " + string(data))
 	w.job.Attempts = 1
 	const step = 400 << 10
@@ -122,8 +121,8 @@ func TestUpstreamInTrouble(t *testing.T) {
 		want     string
 	}{
 		{"module is gone", nil, "nosuch", "nosuch"},
-		{"asks for a password", []string{"auth users = me", "secrets file = " + password}, "m", "auth"},
-		{"full", []string{"max connections = -1"}, "m", "disabled"},
+		{"asks for a password", []string{"auth users = me", "secrets file = " + password}, "m", "login"},
+		{"full", []string{"max connections = -1"}, "m", "max connections"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
