@@ -65,7 +65,7 @@ func writeTestImage(t *testing.T, dir string) string {
 	return out
 }
 
-// extract copies one partition of an image to a file.
+// extract copies one partition of an image to a sparse file.
 func extract(t *testing.T, img string, partition int) string {
 	t.Helper()
 	f, err := os.Open(img)
@@ -73,20 +73,39 @@ func extract(t *testing.T, img string, partition int) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	table, err := disk.Read(f, testSize)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := table.Part(partition)
+	p := readTable(t, f).Part(partition)
 	out, err := os.Create(filepath.Join(t.TempDir(), p.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	if _, err := io.Copy(out, io.NewSectionReader(f, p.Offset(), p.Size())); err != nil {
+	if err := out.Truncate(p.Size()); err != nil {
 		t.Fatal(err)
 	}
-	return out.Name()
+	end := p.Offset() + p.Size()
+	for at := p.Offset(); ; {
+		from, err := f.Seek(at, unix.SEEK_DATA)
+		if err != nil || from >= end { // an error says that only a hole follows
+			return out.Name()
+		}
+		if at, err = f.Seek(from, unix.SEEK_HOLE); err != nil {
+			t.Fatal(err)
+		}
+		at = min(at, end)
+		to := io.NewOffsetWriter(out, from-p.Offset())
+		if _, err := io.Copy(to, io.NewSectionReader(f, from, at-from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func readTable(t *testing.T, f *os.File) *disk.Table {
+	t.Helper()
+	table, err := disk.Read(f, testSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
 }
 
 // run runs a peer that must be content.
@@ -102,9 +121,15 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-func TestPeersAcceptTheImage(t *testing.T) {
-	dir, _ := testRelease(t)
+func TestImage(t *testing.T) {
+	dir, r := testRelease(t)
 	img := writeTestImage(t, dir)
+	t.Run("peers accept it", func(t *testing.T) { checkByPeers(t, dir, img) })
+	t.Run("contents", func(t *testing.T) { checkContents(t, dir, r, img) })
+	t.Run("sparse and fresh", func(t *testing.T) { checkFresh(t, img, writeTestImage(t, dir)) })
+}
+
+func checkByPeers(t *testing.T, dir, img string) {
 	if out := run(t, "sgdisk", "-v", img); !strings.Contains(out, "No problems found") {
 		t.Errorf("sgdisk -v: %s", out)
 	}
@@ -134,18 +159,13 @@ func TestPeersAcceptTheImage(t *testing.T) {
 	}
 }
 
-func TestImageHoldsRootsEntriesAndIdentity(t *testing.T) {
-	dir, r := testRelease(t)
-	img := writeTestImage(t, dir)
+func checkContents(t *testing.T, dir string, r release.Release, img string) {
 	f, err := os.Open(img)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	table, err := disk.Read(f, testSize)
-	if err != nil {
-		t.Fatal(err)
-	}
+	table := readTable(t, f)
 	root, err := os.ReadFile(filepath.Join(dir, release.RootFile))
 	if err != nil {
 		t.Fatal(err)
@@ -171,11 +191,9 @@ func TestImageHoldsRootsEntriesAndIdentity(t *testing.T) {
 	}
 }
 
-func TestImageIsSparseAndFresh(t *testing.T) {
-	dir, _ := testRelease(t)
+func checkFresh(t *testing.T, images ...string) {
 	guids := map[disk.GUID]bool{}
-	for range 2 {
-		img := writeTestImage(t, dir)
+	for _, img := range images {
 		var st unix.Stat_t
 		if err := unix.Stat(img, &st); err != nil {
 			t.Fatal(err)
@@ -188,17 +206,14 @@ func TestImageIsSparseAndFresh(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		table, err := disk.Read(f, testSize)
-		if err != nil {
-			t.Fatal(err)
-		}
+		table := readTable(t, f)
 		guids[table.GUID] = true
 		for n := 1; n <= 5; n++ {
 			guids[table.Part(n).GUID] = true
 		}
 	}
-	if len(guids) != 12 {
-		t.Errorf("two images have %d different GUIDs, want 12", len(guids))
+	if len(guids) != 6*len(images) {
+		t.Errorf("%d images have %d different GUIDs", len(images), len(guids))
 	}
 }
 
@@ -269,13 +284,11 @@ func TestCanceledHalfwayLeavesTheOldImage(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
 	}
-	if err := Write(t.Context(), out, Spec{Size: testSize, ReleaseDir: dir, Identity: testIdentity}); err != nil {
-		t.Errorf("write over the old image: %v", err)
-	}
+	checkProgress(t, dir, out)
 }
 
-func TestProgressEndsAtItsTotal(t *testing.T) {
-	dir, _ := testRelease(t)
+// checkProgress writes the image again, and watches.
+func checkProgress(t *testing.T, dir, out string) {
 	var last Progress
 	spec := Spec{Size: testSize, ReleaseDir: dir, Identity: testIdentity, Progress: func(p Progress) {
 		if p.Stage != "release" && (p.Done < last.Done || p.Total < p.Done) {
@@ -283,11 +296,14 @@ func TestProgressEndsAtItsTotal(t *testing.T) {
 		}
 		last = p
 	}}
-	if err := Write(t.Context(), filepath.Join(t.TempDir(), "disk.img"), spec); err != nil {
+	if err := Write(t.Context(), out, spec); err != nil {
 		t.Fatal(err)
 	}
 	if last.Stage != "flush" || last.Done != last.Total {
 		t.Errorf("last progress %+v", last)
+	}
+	if st, err := os.Stat(out); err != nil || st.Size() != testSize {
+		t.Errorf("the old image was not replaced: %v, %v", st, err)
 	}
 }
 
