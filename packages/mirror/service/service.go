@@ -266,5 +266,5 @@ func (k *keeper) pause() time.Duration {
 	if n := k.state.Failures; n > 0 {
 		d = min(k.service.cfg.Retry<<min(n-1, 6), d)
 	}
-	return d - d/8 + rand.N(d/4+1)
+	return d - rand.N(d/4+1)
 }
