@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"hash"
@@ -18,6 +19,7 @@ import (
 const (
 	writeBuffer = 256 << 10
 	holeSize    = 4 << 10
+	directWrite = 16 << 10 // blocks from here on are not copied first
 )
 
 // maxOver is by how much a file may exceed its announced size before the
@@ -45,7 +47,8 @@ type stageWriter struct {
 	offset int64  // where the next byte belongs
 	seen   int64  // bytes that the sender gave for this file
 	buf    []byte // not yet written, ends at offset
-	block  []byte // for match
+	window []byte // read from the basis
+	ahead  int64  // where it lies there
 }
 
 // reader is a basis.
@@ -62,7 +65,8 @@ func newStageWriter(stage *os.Root, sparse bool) *stageWriter {
 // so.
 func (w *stageWriter) open(dest string, resume bool) error {
 	w.closeFile()
-	w.buf, w.offset, w.seen, w.resumed = w.buf[:0], 0, 0, false
+	w.buf, w.window, w.ahead = w.buf[:0], w.window[:0], 0
+	w.offset, w.seen, w.resumed = 0, 0, false
 	dir, base := path.Split(dest)
 	if err := w.chdir(path.Clean(dir)); err != nil {
 		return err
@@ -137,10 +141,11 @@ func (w *stageWriter) setBasis(f *os.File) {
 // tooLong tells that the sender goes on and on.
 func (w *stageWriter) tooLong() bool { return w.seen > w.size+maxOver }
 
-// write takes the next bytes of the file.
+// write takes the next bytes of the file. They come in pieces of 32 KiB at most
+// and are written in larger ones.
 func (w *stageWriter) write(p []byte) error {
-	if w.offset+int64(len(p)) > w.size {
-		return fmt.Errorf("longer than announced: %w", ErrChanged)
+	if err := w.fits(len(p)); err != nil {
+		return err
 	}
 	w.sum.Write(p)
 	for len(p) > 0 {
@@ -169,33 +174,72 @@ func (w *stageWriter) match(block int32, drop bool) (int, error) {
 	if w.basis == nil {
 		return 0, fmt.Errorf("basis is gone: %w", ErrChecksum)
 	}
-	if cap(w.block) < n {
-		w.block = make([]byte, max(n, writeBuffer))
+	p, err := w.fromBasis(off, n)
+	if err != nil {
+		return 0, err
 	}
-	p := w.block[:n]
-	if w.resumed {
-		if err := w.flush(); err != nil {
-			return 0, err
-		}
-	}
-	if k, err := w.basis.ReadAt(p, off); k < n {
-		return 0, fmt.Errorf("basis has changed (%v): %w", err, ErrChecksum)
-	}
-	if !w.resumed || off != w.offset {
+	inPlace := w.resumed && off == w.offset
+	if n < directWrite && !inPlace {
 		return n, w.write(p)
 	}
-	if w.offset+int64(n) > w.size {
-		return 0, fmt.Errorf("longer than announced: %w", ErrChanged)
+	if err := cmp.Or(w.fits(n), w.flush()); err != nil {
+		return 0, err
+	}
+	if !inPlace {
+		if err := w.put(p, w.offset); err != nil {
+			return 0, err
+		}
 	}
 	w.sum.Write(p)
 	w.offset += int64(n)
 	return n, nil
 }
 
+// fits refuses data beyond the announced size.
+func (w *stageWriter) fits(n int) error {
+	if w.offset+int64(n) > w.size {
+		return fmt.Errorf("longer than announced: %w", ErrChanged)
+	}
+	return nil
+}
+
+// fromBasis gives n bytes of the basis. Blocks are mostly asked for one after
+// the other, so more is read as soon as one follows the last. What was read
+// ahead of a file's own content stays right when that is overwritten.
+func (w *stageWriter) fromBasis(off int64, n int) ([]byte, error) {
+	if i := off - w.ahead; i >= 0 && i+int64(n) <= int64(len(w.window)) {
+		return w.window[i : i+int64(n)], nil
+	}
+	want := n
+	if off <= w.ahead+int64(len(w.window)) && off > w.ahead {
+		want = max(n, writeBuffer)
+	}
+	if cap(w.window) < want {
+		w.window = make([]byte, max(want, writeBuffer))
+	}
+	if w.resumed {
+		if err := w.flush(); err != nil {
+			return nil, err
+		}
+	}
+	k, err := w.basis.ReadAt(w.window[:want], off)
+	w.window, w.ahead = w.window[:k], off
+	if k < n {
+		return nil, fmt.Errorf("basis has changed (%v): %w", err, ErrChecksum)
+	}
+	return w.window[:n], nil
+}
+
 // flush writes what is buffered.
 func (w *stageWriter) flush() error {
-	off := w.offset - int64(len(w.buf))
-	for p := w.buf; len(p) > 0; {
+	err := w.put(w.buf, w.offset-int64(len(w.buf)))
+	w.buf = w.buf[:0]
+	return err
+}
+
+// put writes p to its place.
+func (w *stageWriter) put(p []byte, off int64) error {
+	for len(p) > 0 {
 		n := len(p)
 		if w.sparse {
 			n = min(n, holeSize-int(off%holeSize))
@@ -212,7 +256,6 @@ func (w *stageWriter) flush() error {
 		k = max(k, 0)
 		p, off = p[k:], off+int64(k)
 	}
-	w.buf = w.buf[:0]
 	return nil
 }
 
