@@ -164,7 +164,7 @@ func (f *flags) gate(n *box) (*supervise.Gate, error) {
 	}
 	checks, timing := supervise.Faults(n.cmdline, n.log, checks(n.log, f.state), supervise.Defaults())
 	set, err := health.New(checks, n.release, string(n.running), time.Now,
-		func(name string) bool { return memory.Counts(n.boot.Generation, name) })
+		func(name string) bool { return n.boot.Trial && memory.Counts(n.boot.Generation, name) })
 	if err != nil {
 		return nil, fmt.Errorf("health checks: %w", err)
 	}
