@@ -22,6 +22,7 @@ type screen struct {
 	text     string    // of the last status
 	shown    bool      // a status is on the terminal's last line
 	partial  []byte    // of Write
+	told     map[string]bool
 }
 
 // statusEvery bounds how often a status is printed.
@@ -31,7 +32,7 @@ const (
 )
 
 func newScreen(out io.Writer, terminal bool) *screen {
-	return &screen{out: out, terminal: terminal, now: time.Now}
+	return &screen{out: out, terminal: terminal, now: time.Now, told: map[string]bool{}}
 }
 
 // line prints a line that stays.
@@ -90,9 +91,19 @@ func (s *screen) Write(b []byte) (int, error) {
 // telling are the console lines that a person wants to see while the node boots.
 var telling = regexp.MustCompile(`BdsDxe: starting.*|Linux version \S+|mm \w+: .*|gokrazy build timestamp.*|Kernel panic.*`)
 
-// console reports the node's own milestones.
+// console reports the node's own milestones, each once: a service that cannot
+// start tries again every second.
 func (s *screen) console(l vm.Line) {
-	if text := telling.FindString(l.Text); text != "" {
-		s.line("boot: %6.1f s  %s", l.At.Seconds(), text)
+	text := telling.FindString(l.Text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if text == "" || s.told[text] {
+		return
 	}
+	s.told[text] = true
+	const long = 160
+	if runes := []rune(text); len(runes) > long {
+		text = string(runes[:long]) + " …"
+	}
+	s.print(fmt.Sprintf("node: %6.1f s  %s", l.At.Seconds(), text))
 }

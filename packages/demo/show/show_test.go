@@ -29,17 +29,19 @@ func TestScreen(t *testing.T) {
 		fmt.Fprint(s, "where\nand")
 		time.Sleep(statusEveryPlain)
 		s.status("50 %%")
-		s.console(vm.Line{At: 1500 * time.Millisecond, Text: "[  1.0] mm httpd: serving on :80"})
+		for range 2 {
+			s.console(vm.Line{At: 1500 * time.Millisecond, Text: "[  1.0] mm httpd: serving on :80"})
+		}
 		s.console(vm.Line{Text: "[  1.0] noise"})
 		return out.String()
 	}
 	synctest.Test(t, func(t *testing.T) {
-		want := "one\n10 %\n50 %\nfrom elsewhere\nboot:    1.5 s  mm httpd: serving on :80\n"
+		want := "one\n10 %\n50 %\nfrom elsewhere\nnode:    1.5 s  mm httpd: serving on :80\n"
 		if diff := cmp.Diff(want, scene(false)); diff != "" {
 			t.Errorf("plain (-want +got):\n%s", diff)
 		}
 		const clear = "\r\x1b[K"
-		want = "one\n" + clear + "10 %" + clear + "50 %" + clear + "from elsewhere\n" + clear + "50 %" + clear + "boot:    1.5 s  mm httpd: serving on :80\n"
+		want = "one\n" + clear + "10 %" + clear + "50 %" + clear + "from elsewhere\n" + clear + "50 %" + clear + "node:    1.5 s  mm httpd: serving on :80\n"
 		if diff := cmp.Diff(want, scene(true)); diff != "" {
 			t.Errorf("terminal (-want +got):\n%s", diff)
 		}
