@@ -261,3 +261,13 @@ func TestModules(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// unlinked forgets that a file has other names.
+func unlinked(text string) string {
+	before, after, found := strings.Cut(text, " linked to ")
+	if !found {
+		return text
+	}
+	_, after, _ = strings.Cut(after, " ")
+	return before + " " + after
+}

@@ -40,7 +40,10 @@ func (o *ListOptions) args(protocol int, timeout time.Duration, module string) [
 	if protocol >= 30 {
 		b.WriteString("e.LsfxCIvu")
 	}
-	args := []string{"--server", "--sender", b.String(), fmt.Sprintf("--timeout=%d", max(int(timeout/time.Second), 1))}
+	args := []string{"--server", "--sender", b.String()}
+	if protocol >= 29 { // older servers would not send signs of life for it
+		args = append(args, fmt.Sprintf("--timeout=%d", max(int(timeout/time.Second), 1)))
+	}
 	args = append(args, o.Args...)
 	return append(args, ".", module+"/"+escape(strings.Trim(o.Path, "/"))+trailing(o.Path))
 }
