@@ -21,13 +21,13 @@ test: ## everything CI runs: check, then the booted image with real clients
 	@$(BUILD) deps test
 	@$(MAKE) --no-print-directory check
 	@$(BUILD) release
-	@$(BUILD) -tags faults release
+	@$(BUILD) --tags faults release
 	$(GO) test -tags vm -timeout 40m -parallel 2 ./packages/scenario/...
 
 test-full: ## the long matrices: resumable, with progress (run it again to go on)
 	@$(BUILD) deps test
 	@$(BUILD) release
-	@$(BUILD) -tags faults release
+	@$(BUILD) --tags faults release
 	$(GO) test -tags vm,full -timeout 12h -parallel 2 -v ./packages/scenario/...
 
 check: ## the fast part: format, vet, staticcheck, unit tests, repository rules
