@@ -381,6 +381,9 @@ func TestMountedOperationsRefuseOtherFileSystems(t *testing.T) {
 	if _, err := Trim("/proc"); err == nil {
 		t.Error("Trim of /proc succeeded")
 	}
+	if err := Harden(dir); err == nil {
+		t.Error("Harden of a folder succeeded")
+	}
 	if u, err := Stat(dir); err != nil || u.Bytes == 0 || u.FreeBytes > u.Bytes || u.FreeInodes > u.Inodes {
 		t.Errorf("Stat = %+v, %v", u, err)
 	}

@@ -59,12 +59,12 @@ func mke2fs(ctx context.Context, img string, size int64) error {
 	if err := os.Truncate(img, size); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "mke2fs", append(append([]string{}, mke2fsArguments...), img)...)
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "MKE2FS_CONFIG="+os.DevNull,
-		"E2FSPROGS_FAKE_TIME="+templateTime, "SOURCE_DATE_EPOCH="+templateTime)
-	if path, err := exec.LookPath("/usr/sbin/mke2fs"); err == nil {
-		cmd.Path, cmd.Err = path, nil // not in the PATH of ordinary users on Debian
+	program, err := exec.LookPath("mke2fs")
+	if err != nil {
+		program = "/usr/sbin/mke2fs" // not in the PATH of ordinary users on Debian
 	}
+	cmd := exec.CommandContext(ctx, program, append(append([]string{}, mke2fsArguments...), img)...)
+	cmd.Env = append(os.Environ(), "MKE2FS_CONFIG="+os.DevNull, "E2FSPROGS_FAKE_TIME="+templateTime, "SOURCE_DATE_EPOCH="+templateTime)
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("mke2fs (package e2fsprogs, 1.47 or newer): %w: %s", err, msg)
 	}
