@@ -61,7 +61,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		log.Warn("node configuration", "problem", p.String())
 	}
 	if f.confine {
-		policy := sandbox.Policy{UID: layout.HTTPD, GID: layout.HTTPD, Read: []string{f.root, f.state, f.run}, Write: []string{f.logs}}
+		policy := sandbox.Policy{UID: layout.HTTPD, GID: layout.HTTPD, Read: []string{f.root, f.state, f.run, f.node}, Write: []string{f.logs}}
 		if err := sandbox.Enter(policy, log); err != nil {
 			return err
 		}
@@ -74,6 +74,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	limits := httpd.Limits(ctx, f.node, log)
 	daemon.Notice(log, "serving on "+l.Addr().String())
-	return httpd.Serve(ctx, l.(*net.TCPListener), httpd.Config{Site: site, Journal: journal, Grace: 30 * time.Second, Log: log})
+	return httpd.Serve(ctx, l.(*net.TCPListener), httpd.Config{Site: site, Journal: journal, Limits: limits, Grace: 30 * time.Second, Log: log})
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/limit"
 	"micromirror/packages/node"
 	"micromirror/packages/project"
 )
@@ -23,10 +24,11 @@ import (
 // fixture is a server on loopback with a small tree.
 type fixture struct {
 	*testing.T
-	dir  string // holds mirror, state, run, logs
-	addr string
-	site *answer.Site
-	stop func() // ends the server and waits for it
+	dir    string // holds mirror, state, run, logs
+	addr   string
+	site   *answer.Site
+	limits *limit.Table
+	stop   func() // ends the server and waits for it
 }
 
 var modTime = time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
@@ -97,8 +99,9 @@ func (f *fixture) start() {
 	f.must(err)
 	f.addr = l.Addr().String()
 	done := make(chan error, 1)
+	f.limits = limit.NewTable(limit.Default())
 	go func() {
-		done <- Serve(ctx, l.(*net.TCPListener), Config{Site: site, Journal: journal, Grace: 5 * time.Second, Log: log})
+		done <- Serve(ctx, l.(*net.TCPListener), Config{Site: site, Journal: journal, Limits: f.limits, Grace: 5 * time.Second, Log: log})
 	}()
 	stopped := false
 	f.stop = func() {

@@ -3,6 +3,7 @@ package httpd
 import (
 	"bytes"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -29,8 +30,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.journal.served(r, "", http.StatusRequestURITooLong, 0, begun)
 		return
 	}
-	h.site.Cache.Sync()
-	resp := h.site.Answer(requestOf(r))
+	resp := h.answer(r)
 	defer resp.Close()
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(resp.Header, []byte("\r\n")), []byte("\r\n")) {
 		name, value, _ := bytes.Cut(line, []byte(": "))
@@ -50,10 +50,22 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (h *handler) answer(r *http.Request) *answer.Response {
+	if status := refused(r); status != 0 {
+		return h.site.Refuse(status)
+	}
+	h.site.Cache.Sync()
+	return h.site.Answer(requestOf(r))
+}
+
 // requestOf takes from net/http's request what an answer depends on.
 func requestOf(r *http.Request) *answer.Request {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		peer = netip.AddrPort{} // an address that may do nothing special
+	}
 	return &answer.Request{
-		Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Host: r.Host,
+		Peer: peer.Addr(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Host: r.Host,
 		Accept: r.Header.Get("Accept"), Range: r.Header.Get("Range"),
 		Cond: conditional.Headers{
 			IfMatch:           r.Header.Get("If-Match"),

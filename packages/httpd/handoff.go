@@ -1,8 +1,15 @@
 package httpd
 
 import (
+	"context"
 	"net"
+	"net/http"
+	"net/netip"
 	"sync"
+	"time"
+
+	"micromirror/packages/httpd/eventloop"
+	"micromirror/packages/httpd/limit"
 )
 
 // handoff is a listener whose connections come from the event loops.
@@ -18,11 +25,55 @@ func newHandoff(addr net.Addr) *handoff {
 }
 
 // give passes a connection on. It never waits: an event loop calls it.
-func (h *handoff) give(c net.Conn) {
+func (h *handoff) give(conn net.Conn, client eventloop.Client) {
+	c := accounted{conn, client}
 	select {
 	case h.conns <- c:
 	default:
 		go h.later(c)
+	}
+}
+
+// accounted is a connection with its account at the limits.
+type accounted struct {
+	net.Conn
+	client eventloop.Client
+}
+
+// CloseWrite is what net/http looks for to end a connection gently.
+func (a accounted) CloseWrite() error {
+	if c, ok := a.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return nil
+}
+
+type clientKey struct{}
+
+// withClient makes the account known to the handler.
+func withClient(ctx context.Context, c net.Conn) context.Context {
+	if a, ok := c.(accounted); ok {
+		return context.WithValue(ctx, clientKey{}, a.client)
+	}
+	return ctx
+}
+
+// refused returns 0 or the status to refuse a request with.
+func refused(r *http.Request) int {
+	if client, ok := r.Context().Value(clientKey{}).(eventloop.Client); ok {
+		return client.Request(time.Now(), []byte(r.UserAgent()))
+	}
+	return 0
+}
+
+// admit lets the event loops ask a table.
+func admit(t *limit.Table) func(netip.Addr, time.Time) (eventloop.Client, int) {
+	return func(peer netip.Addr, now time.Time) (eventloop.Client, int) {
+		client, status := t.Admit(peer, now)
+		if status != 0 {
+			return nil, status
+		}
+		return client, 0
 	}
 }
 

@@ -8,13 +8,16 @@
 // accepted and running downloads get Config.Grace to finish.
 //
 // Ordinary requests are served by package eventloop; it hands what is unusual to
-// net/http, which gets the same answers from the same site.
+// net/http, which gets the same answers from the same site. Package limit bounds
+// what one network may take; its rules are /perm/node/limits.json, optional, read
+// again when it changes.
 //
 // Port 80 (TCP). Reads /perm/mirror, /perm/state/syncd, /run/syncd and
 // /run/health.json; a missing one costs only what depends on it. Writes the
 // access log below /perm/state/httpd. URLs of its own, beside the tree: / (front
 // page), /status.json (see package status), /healthz (200 or 503 with the health
-// report), /robots.txt, /favicon.ico.
+// report), /metrics (Prometheus, for networks that the limits name), /robots.txt,
+// /favicon.ico.
 package httpd
 
 import (
@@ -29,12 +32,14 @@ import (
 
 	"micromirror/packages/httpd/answer"
 	"micromirror/packages/httpd/eventloop"
+	"micromirror/packages/httpd/limit"
 )
 
 // Config is what a server needs.
 type Config struct {
 	Site    *answer.Site
 	Journal *Journal      // where requests are recorded
+	Limits  *limit.Table  // whom to let in
 	Grace   time.Duration // for running downloads at the end
 	Log     *slog.Logger
 }
@@ -52,12 +57,14 @@ const (
 func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	server := &http.Server{
 		Handler:                      &handler{c.Site, c.Journal},
+		ConnContext:                  withClient,
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeader,
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
+	c.Site.Metrics = c.Journal.metrics(c.Limits, c.Site)
 	unusual := newHandoff(l.Addr())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(unusual) }()
@@ -65,7 +72,8 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	stop := context.AfterFunc(ctx, func() { ended <- shutdown(server, c.Grace) })
 	err := eventloop.Serve(ctx, l, eventloop.Config{
 		Site: c.Site, Cache: c.Site.Cache,
-		Unusual: func(conn net.Conn) { unusual.give(conn) },
+		Unusual: unusual.give,
+		Admit:   admit(c.Limits),
 		Record:  c.Journal.append, Flush: c.Journal.log.Write,
 		Loops:    max(2, runtime.GOMAXPROCS(0)),
 		Timeouts: eventloop.Timeouts{Head: headerTimeout, Idle: idleTimeout, Stall: stallTimeout},

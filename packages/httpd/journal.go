@@ -9,13 +9,15 @@ import (
 
 	"micromirror/packages/httpd/accesslog"
 	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/metrics"
 	"micromirror/packages/httpd/status"
 )
 
 // Journal records what was served.
 type Journal struct {
-	log    *accesslog.Log
-	status *status.Watch
+	log      *accesslog.Log
+	status   *status.Watch
+	counters *metrics.Counters
 }
 
 // The access log takes at most 128 MiB of the disk.
@@ -30,15 +32,20 @@ func OpenJournal(dir string, site *answer.Site, log *slog.Logger) (*Journal, err
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{log: l, status: site.Status}, nil
+	return &Journal{log: l, status: site.Status, counters: metrics.New()}, nil
 }
 
-// append adds the line of a request to lines.
+// append counts a request and adds its line to lines.
 func (j *Journal) append(lines, stamp []byte, r *accesslog.Record) []byte {
 	if p := j.status.Report().Of(r.Name); p != nil {
 		r.Project = p.Name
 		r.Release = release(strings.TrimPrefix(r.Name[len(p.Path):], "/"))
 	}
+	family := byte('6')
+	if r.Peer.Unmap().Is4() {
+		family = '4'
+	}
+	j.counters.Add(metrics.Key{Project: r.Project, Release: r.Release, Status: r.Status, Family: family}, r.Sent, r.Duration)
 	return r.Append(lines, stamp)
 }
 

@@ -15,6 +15,7 @@ package answer
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"strconv"
 
 	"micromirror/packages/httpd/byterange"
@@ -31,6 +32,7 @@ type Request struct {
 	Path   string // percent-decoded, begins with "/"
 	Query  string // raw
 	Host   string // as the client sent it
+	Peer   netip.Addr
 	Accept string
 	Range  string
 	Cond   conditional.Headers
@@ -71,6 +73,8 @@ type Site struct {
 	Status *status.Watch
 	// Health returns whether the node is healthy and the report, for /healthz.
 	Health func() (bool, []byte)
+	// Metrics returns the body of /metrics, nil for who may not read it.
+	Metrics func(peer netip.Addr) []byte
 }
 
 // allow lists the methods served.
@@ -185,6 +189,13 @@ func generated(code int, contentType string, body []byte) *Response {
 }
 
 const htmlType = "text/html; charset=utf-8"
+
+// Refuse is the answer to a request that is not let in at all.
+func (s *Site) Refuse(code int) *Response {
+	resp := s.fail(code)
+	resp.Header = append(resp.Header, "Retry-After: 30\r\n"...)
+	return resp
+}
 
 func (s *Site) fail(code int) *Response {
 	return generated(code, htmlType, page.Error(s.Page, code))

@@ -13,8 +13,9 @@ import (
 var favicon []byte
 
 // robots asks crawlers to leave the trees alone: a mirror's files are found by
-// their projects, and a crawl of them is load without a reader.
-const robots = "User-agent: *\nAllow: /$\nDisallow: /\n"
+// their projects, and a crawl of them is load without a reader. wget obeys this
+// file when a person tells it to fetch a tree, so it is let in by name.
+const robots = "User-agent: wget\nDisallow:\n\nUser-agent: *\nAllow: /$\nDisallow: /\n"
 
 // special answers for the names that the node itself provides, nil for others.
 // A file of the same name in the tree is hidden by them.
@@ -37,6 +38,11 @@ func (s *Site) special(r *Request, name string, dir bool) *Response {
 			return generated(http.StatusOK, "application/json", report)
 		}
 		return generated(http.StatusServiceUnavailable, "application/json", report)
+	case "metrics":
+		if body := s.Metrics(r.Peer); body != nil {
+			return generated(http.StatusOK, "text/plain; version=0.0.4", body)
+		}
+		return s.fail(http.StatusForbidden)
 	case "robots.txt":
 		return generated(http.StatusOK, "text/plain", []byte(robots))
 	case "favicon.ico":

@@ -1,6 +1,7 @@
 package eventloop
 
 import (
+	"net/http"
 	"net/netip"
 	"os"
 
@@ -21,20 +22,17 @@ func (l *loop) accept() {
 		return // taken by another loop, or gone
 	}
 	peer := addrOf(&sa)
-	var done func()
-	if l.config.Admit != nil {
-		var ok bool
-		if done, ok = l.config.Admit(peer); !ok {
-			refuse(fd, tooMany)
-			return
-		}
+	client, status := l.config.Admit(peer, l.now)
+	if status != 0 {
+		refuse(fd, status)
+		return
 	}
-	c := &conn{fd: fd, peer: peer, done: done, deadline: l.deadlineIn(l.config.Timeouts.Head)}
+	c := &conn{fd: fd, peer: peer, client: client, deadline: l.deadlineIn(l.config.Timeouts.Head)}
 	l.place(c)
 	c.waits = forRequest
 	ev := unix.EpollEvent{Events: c.waits, Fd: c.id.slot, Pad: c.id.gen}
 	if e := control(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev); e != 0 {
-		refuse(fd, busy)
+		refuse(fd, http.StatusServiceUnavailable)
 		c.fd = -1
 		l.end(c)
 	}
@@ -60,8 +58,8 @@ func (l *loop) remove(c *conn) {
 		l.finish(c, c.out)
 		c.out = nil
 	}
-	if c.done != nil {
-		c.done()
+	if c.client != nil {
+		c.client.Done()
 	}
 	l.conns[c.id.slot] = nil
 	l.free = append(l.free, c.id.slot)
@@ -76,18 +74,11 @@ func (l *loop) end(c *conn) {
 	}
 }
 
-// Refusals in one packet, for who cannot even be listened to.
-const (
-	busy = "HTTP/1.1 503 Service Unavailable\r\nServer: micromirror\r\nConnection: close\r\n" +
-		"Retry-After: 30\r\nContent-Length: 0\r\n\r\n"
-	tooMany = "HTTP/1.1 429 Too Many Requests\r\nServer: micromirror\r\nConnection: close\r\n" +
-		"Retry-After: 30\r\nContent-Length: 0\r\n\r\n"
-)
-
-// refuse answers without having read the request. What the client has sent is
-// read off first: closing on top of it would make the kernel take the answer
-// back.
-func refuse(fd int, answer string) {
+// refuse answers in one packet, without having read the request. What the client
+// has sent is read off first: closing on top of it would make the kernel take
+// the answer back.
+func refuse(fd, status int) {
+	answer := statusLine(status) + "Server: micromirror\r\nConnection: close\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n"
 	var request [4 << 10]byte
 	rawRead(fd, request[:])
 	rawSend(fd, []byte(answer), 0)
@@ -107,7 +98,7 @@ func (l *loop) turnAway() {
 	l.spare = nil
 	var sa unix.RawSockaddrAny
 	if fd, e := rawAccept(l.listener, &sa); e == 0 {
-		refuse(fd, busy)
+		refuse(fd, http.StatusServiceUnavailable)
 	}
 	l.reserve()
 }

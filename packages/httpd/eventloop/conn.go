@@ -20,7 +20,7 @@ type conn struct {
 	fd       int
 	id       connID
 	peer     netip.Addr
-	done     func() // for Config.Admit, may be nil
+	client   Client
 	deadline int64  // Unix seconds
 	in       []byte // bytes of requests not answered yet
 	out      *output

@@ -38,6 +38,16 @@ type Site interface {
 	// Cached returns the item for a plain GET of the target, or nil.
 	Cached(target []byte) *cache.Item
 	Answer(*answer.Request) *answer.Response
+	// Refuse is the answer to a request that is not let in.
+	Refuse(status int) *answer.Response
+}
+
+// Client is the account of a connection that was let in; *limit.Client is one.
+type Client interface {
+	// Request is asked for every request and returns 0 or the status to refuse
+	// it with.
+	Request(now time.Time, agent []byte) int
+	Done()
 }
 
 // Timeouts bound what a client may hold up.
@@ -52,15 +62,15 @@ type Config struct {
 	Site  Site
 	Cache *cache.Cache
 	// Unusual takes a connection over, with what has been read of it.
-	Unusual func(conn net.Conn)
+	Unusual func(conn net.Conn, client Client)
 	// Record is called with every answered request, whose slices are valid
 	// during the call only; stamp is its time as the log writes it. What is
 	// appended to lines goes to Flush before long.
 	Record func(lines, stamp []byte, r *accesslog.Record) []byte
 	Flush  func(lines []byte)
-	// Admit is asked for every connection; done is called at its end. Nil
-	// admits everyone.
-	Admit    func(peer netip.Addr) (done func(), ok bool)
+	// Admit is asked for every connection and lets it in or returns the status
+	// to refuse it with: 403, 429 or 503.
+	Admit    func(peer netip.Addr, now time.Time) (Client, int)
 	Loops    int
 	Timeouts Timeouts
 	Grace    time.Duration

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -77,6 +78,11 @@ func (l *loop) respond(c *conn, r *wire.Request) bool {
 	*o = output{body: l.segment[:0]}
 	o.record.Line, o.record.Referer, o.record.UserAgent = r.Line, r.Referer, r.UserAgent
 	o.record.Peer, o.record.Time = c.peer, l.now
+	if status := c.client.Request(l.now, r.UserAgent); status != 0 {
+		l.fromResponse(c, o, r, l.config.Site.Refuse(status))
+		l.start(c, o)
+		return true
+	}
 	if r.Plain() && !bytes.Contains(r.Accept, []byte("json")) {
 		o.item = l.config.Site.Cached(r.Target)
 	}
@@ -113,12 +119,18 @@ func (l *loop) fromSite(c *conn, o *output, r *wire.Request) bool {
 		method = http.MethodHead
 	}
 	resp := l.config.Site.Answer(&answer.Request{
-		Method: method, Path: path, Query: query, Host: string(r.Host), Accept: string(r.Accept), Range: string(r.Range),
+		Method: method, Path: path, Query: query, Peer: c.peer, Host: string(r.Host), Accept: string(r.Accept), Range: string(r.Range),
 		Cond: conditional.Headers{
 			IfMatch: string(r.IfMatch), IfUnmodifiedSince: string(r.IfUnmodifiedSince),
 			IfNoneMatch: string(r.IfNoneMatch), IfModifiedSince: string(r.IfModifiedSince), IfRange: string(r.IfRange),
 		},
 	})
+	l.fromResponse(c, o, r, resp)
+	return true
+}
+
+// fromResponse makes what is sent of a site's response.
+func (l *loop) fromResponse(c *conn, o *output, r *wire.Request, resp *answer.Response) {
 	o.record.Status, o.record.Name, o.item = resp.Status, resp.Name, resp.Item
 	b := append(l.head[:0], statusLine(resp.Status)...)
 	b = l.appendServer(b)
@@ -129,7 +141,6 @@ func (l *loop) fromSite(c *conn, o *output, r *wire.Request) bool {
 		o.body = append(o.body, resp.Body...)
 	}
 	o.head, l.head = b, b
-	return true
 }
 
 // appendConnection ends a head. HTTP/1.0 clients want to be told that the
@@ -162,18 +173,16 @@ func (l *loop) handOver(c *conn, data []byte) {
 	control(l.epoll, unix.EPOLL_CTL_DEL, c.fd, &unix.EpollEvent{})
 	data = bytes.Clone(data)
 	file := os.NewFile(uintptr(c.fd), "connection")
-	done := c.done
-	c.done = nil
+	client := c.client
+	c.client = nil
 	l.remove(c)
 	socket, err := net.FileConn(file)
 	file.Close()
 	if err != nil {
-		if done != nil {
-			done()
-		}
+		client.Done()
 		return
 	}
-	l.config.Unusual(&handedOver{Conn: socket, read: data, done: done})
+	l.config.Unusual(&handedOver{Conn: socket, read: data, done: sync.OnceFunc(client.Done)}, client)
 }
 
 // handedOver is a connection whose first bytes have been read already.
@@ -193,10 +202,7 @@ func (h *handedOver) Read(p []byte) (int, error) {
 }
 
 func (h *handedOver) Close() error {
-	if h.done != nil {
-		h.done()
-		h.done = nil
-	}
+	h.done()
 	return h.Conn.Close()
 }
 

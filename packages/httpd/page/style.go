@@ -7,10 +7,10 @@ const style = `
 @media(prefers-color-scheme:dark){:root{--bg:#14181d;--fg:#e2e6ea;--dim:#98a2ae;--line:#2b323a;--link:#7db8f2;--hover:#1c232b;--head:#0d1f31;--good:#62c98a;--warn:#e0a84a;--bad:#f2827a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif;min-height:100vh;display:flex;flex-direction:column}
-header{background:var(--head);color:#fff;padding:.7em max(1em,calc(50% - 32em));display:flex;flex-wrap:wrap;justify-content:space-between;gap:.2em 1em}
+header{background:var(--head);color:#fff;padding:.7rem max(1rem,calc(50% - 32rem));display:flex;flex-wrap:wrap;justify-content:space-between;gap:.2em 1em}
 header a{color:#fff}header span{color:#c9d6e4}
 main{width:100%;max-width:66em;margin:0 auto;padding:0 1em 2em;flex:1}
-footer{border-top:1px solid var(--line);color:var(--dim);padding:.8em max(1em,calc(50% - 32em));font-size:.85em;display:flex;flex-wrap:wrap;gap:.3em 1.5em}
+footer{border-top:1px solid var(--line);color:var(--dim);padding:.8rem max(1rem,calc(50% - 32rem));font-size:.85em;display:flex;flex-wrap:wrap;gap:.3em 1.5em}
 a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
 h1{font-size:1.4em;margin:1em 0 .4em;overflow-wrap:anywhere}h2{font-size:1.1em;margin:0}
 nav{margin:0 0 1em;overflow-wrap:anywhere}nav i{color:var(--dim)}
