@@ -105,6 +105,7 @@ func pull(t testing.TB, cfg Config, o ListOptions, dst string, change func(*Requ
 	if err != nil {
 		t.Fatal(err)
 	}
+	clearStale(t, list, dst)
 	stage, err := os.OpenRoot(dst)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +175,7 @@ func apply(t testing.TB, list *flist.List, dst string) {
 	for _, f := range all {
 		path := filepath.Join(dst, f.Name)
 		ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: f.ModTime, Nsec: int64(f.Nsec)}}
-		if f.IsDir() {
+		if f.IsDir() || f.IsRegular() {
 			os.Chmod(path, fs.FileMode(f.Mode&0o777))
 		}
 		if f.IsDir() || f.IsSymlink() {
@@ -187,13 +188,8 @@ func apply(t testing.TB, list *flist.List, dst string) {
 // seconds before protocol 31.
 func reference(t testing.TB, dir string, protocol int) map[string]string {
 	t.Helper()
-	want := describe(t, dir)
+	want := seen(t, dir, protocol)
 	delete(want, "fifo")
-	if protocol < 31 {
-		for name := range want {
-			want[name] = wholeSeconds(want[name])
-		}
-	}
 	return want
 }
 
