@@ -83,14 +83,60 @@ func TestRefusals(t *testing.T) {
 	if _, err := c.List(t.Context(), ListOptions{Checksum: true}); err == nil || !strings.Contains(err.Error(), "refuse") {
 		t.Errorf("refused option: %v", err)
 	}
-	c, err = Dial(t.Context(), p.config())
+}
+
+// TestMissingPath lists what is not there: the server reports it, sends an empty
+// list and leaves.
+func TestMissingPath(t *testing.T) {
+	p := startPeer(t, t.TempDir())
+	for protocol := wire.MinProtocol; protocol <= wire.MaxProtocol; protocol++ {
+		cfg := p.config()
+		cfg.Protocol = protocol
+		c, err := Dial(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := c.List(t.Context(), ListOptions{Path: "missing"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := c.Transfer(t.Context(), Request{})
+		if err != nil {
+			t.Errorf("protocol %d: %v", protocol, err)
+		}
+		if list.Len() != 0 || list.IOError == 0 || result.Code() != 23 {
+			t.Errorf("protocol %d: %d entries, I/O error %d, messages %q", protocol, list.Len(), list.IOError, result.Messages)
+		}
+	}
+}
+
+// TestPart ends a session without fetching anything; the server has nothing to
+// complain about.
+func TestPart(t *testing.T) {
+	src := t.TempDir()
+	writeFile(t, filepath.Join(src, "x"), []byte("x"))
+	p := startPeer(t, src)
+	for protocol := wire.MinProtocol; protocol <= wire.MaxProtocol; protocol++ {
+		cfg := p.config()
+		cfg.Protocol = protocol
+		c, err := Dial(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.List(t.Context(), ListOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if result, err := c.Transfer(t.Context(), Request{}); err != nil || result.Code() != 0 {
+			t.Errorf("protocol %d: %v, %+v", protocol, err, result)
+		}
+	}
+	log, err := os.ReadFile(p.log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list, err := c.List(t.Context(), ListOptions{Path: "missing"}); err == nil && list.IOError == 0 && list.Len() > 0 {
-		t.Errorf("missing path: %v", err)
+	if strings.Contains(string(log), "error") || strings.Contains(string(log), "unexpectedly") {
+		t.Errorf("log of the server:\n%s", log)
 	}
-	c.Close()
 }
 
 func TestParseGreeting(t *testing.T) {

@@ -91,7 +91,8 @@ type transfer struct {
 
 // Transfer fetches files and ends the session. Failures of single files are in
 // the result; an error means that the run ended early, and the result says how
-// far it came.
+// far it came. With no files it is how to part from a server without leaving it
+// an error to log.
 func (c *Conn) Transfer(ctx context.Context, req Request) (Result, error) {
 	if c.list == nil {
 		return Result{}, errors.New("transfer files: the list has not been fetched")
@@ -106,7 +107,10 @@ func (c *Conn) Transfer(ctx context.Context, req Request) (Result, error) {
 		return t.result, fmt.Errorf("transfer files: %w", err)
 	}
 	c.messages.noSend = t.noSend
-	err := t.run(ctx)
+	var err error
+	if c.list.Len() > 0 { // else the server has left after the list
+		err = t.run(ctx)
+	}
 	t.result.IOError = c.messages.ioError | c.list.IOError
 	t.result.Messages = c.messages.texts
 	t.result.Read, t.result.Written = c.in.Total(), c.out.Total()
