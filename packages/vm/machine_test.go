@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"micromirror/packages/vm"
 )
@@ -132,5 +133,19 @@ func TestTwoMachinesOnOneCable(t *testing.T) {
 	for i := range 2 {
 		m := vm.Start(t, vm.Config{Disk: emptyDisk(t), Memory: 256, Offline: true, Seats: seats, Links: []vm.LinkEnd{link.Ends[i]}})
 		m.Wait(`BdsDxe`)
+	}
+}
+
+func TestLogOfWrites(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "writes.log")
+	m := vm.Start(t, vm.Config{Disk: emptyDisk(t), Memory: 256, Offline: true, LogWrites: log, Watchdog: vm.ITCO,
+		Clock: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), MissingCPU: vm.NotOnJaguar()})
+	shell(m)
+	m.Keys("d", "a", "t", "e", "ret")
+	m.Wait(`01/02/2030`)
+	m.PowerCut()
+	// The log begins with the magic number of dm-log-writes, little-endian.
+	if b, err := os.ReadFile(log); err != nil || !strings.HasPrefix(string(b), "hrswfsj") {
+		t.Errorf("log begins with %q, %v", b[:min(len(b), 8)], err)
 	}
 }

@@ -157,6 +157,11 @@ func (m *Machine) fill() (err error) {
 	if err := CopySparse(m.fw.Vars, m.file("vars.fd"), 0); err != nil {
 		return err
 	}
+	if m.cfg.LogWrites != "" { // QEMU wants the file to be there
+		if err := os.WriteFile(m.cfg.LogWrites, nil, 0o644); err != nil {
+			return fmt.Errorf("new machine: %w", err)
+		}
+	}
 	if m.cfg.Image == "" {
 		if filepath.Base(m.cfg.Disk) == m.cfg.Disk {
 			m.cfg.Disk = m.file(m.cfg.Disk)
