@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"micromirror/packages/hardware"
+	"micromirror/packages/netd/firewall"
 	"micromirror/packages/netd/uplink"
 	"micromirror/packages/node"
 )
@@ -17,6 +18,7 @@ func FromNode(c *node.Config, models []hardware.Model) Config {
 		Addresses: c.Node.Addresses,
 		DNS:       c.Node.DNS,
 		Roles:     roles(models, c.Node.Hardware),
+		Firewall:  firewall.Default(!c.Node.DisableDSCP),
 	}
 	for _, g := range c.Node.Gateways {
 		out.Gateways = append(out.Gateways, g.Addr)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"micromirror/packages/hardware"
+	"micromirror/packages/netd/firewall"
 	"micromirror/packages/netd/uplink"
 	"micromirror/packages/node"
 )
@@ -25,7 +26,8 @@ func TestFromNode(t *testing.T) {
 	}}}
 	want := Config{
 		Hostname: "zrh1", Addresses: prefixes("192.0.2.10/24"), Gateways: hosts("192.0.2.1"), DNS: hosts("192.0.2.53"),
-		Roles: []uplink.Role{{PCI: "15b3:1003"}, {Driver: "virtio_net"}},
+		Roles:    []uplink.Role{{PCI: "15b3:1003"}, {Driver: "virtio_net"}},
+		Firewall: firewall.Default(true),
 	}
 	if d := cmp.Diff(want, FromNode(c, models), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
 		t.Errorf("configuration (-want +got):\n%s", d)

@@ -31,6 +31,7 @@ type manager struct {
 	stop    context.CancelFunc
 	kicks   []chan struct{}
 
+	rules    rules
 	gateways map[netip.Addr]*gateway
 	state    State
 	lastErr  string
@@ -83,6 +84,7 @@ func (m *manager) loop(ctx context.Context, g *errgroup.Group, happened <-chan s
 			sleep(ctx, settle)
 		case <-look.C:
 			m.probeGateways()
+			m.guard()
 		}
 	}
 }

@@ -9,6 +9,9 @@
 // what netd put there is ever removed, and at start nothing is before each
 // source has spoken, so a restart does not interrupt a single connection.
 //
+// The firewall (package firewall) is up before the first link, and put back if it
+// is missing.
+//
 // Failure: what the kernel refuses is reported and tried again; one address
 // family serves on without the other; on exit everything stays configured.
 //
@@ -31,6 +34,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
 
+	"micromirror/packages/netd/firewall"
 	"micromirror/packages/netd/sysctl"
 	"micromirror/packages/netd/uplink"
 )
@@ -47,6 +51,7 @@ type Config struct {
 	DNS       []netip.Addr
 	MTU       int           // 0: what the network says, or 1500
 	Roles     []uplink.Role // which ports may be the uplink, best first
+	Firewall  firewall.Config
 }
 
 // Env is the system that netd works on.
@@ -101,6 +106,11 @@ func Run(ctx context.Context, c Config, env Env) error {
 		}
 	}
 	m := &manager{config: c, env: env, kernel: k, state: State{Uplink: Uplink, Parameters: describeFailures(failures)}}
+	m.rules.want, m.state.Firewall.Problems = c.Firewall.Check()
+	for _, p := range m.state.Firewall.Problems {
+		env.Log.Warn("firewall list entry left out", "entry", p)
+	}
+	m.guard()
 	return m.run(ctx)
 }
 

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"micromirror/packages/netd/firewall"
 )
 
 // static is the usual node: one address and gateway of each family.
@@ -93,6 +95,24 @@ func TestDriftIsRepaired(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestFirewallIsUpAndComesBack(t *testing.T) {
+	l := newLab(t)
+	l.gatewayUp("up0", "192.0.2.1/24")
+	c := static()
+	c.Firewall = firewall.Default(true)
+	c.Firewall.Block = prefixes("198.51.100.0/24", "0.0.0.0/0")
+	l.start(c)
+	l.onConsole("mm netd: address 192.0.2.10/24 on wan0 gateway 192.0.2.1")
+	for range 2 {
+		l.nodeHas("nft list ruleset", "policy drop", "ip saddr @block4", "elements = { 198.51.100.0/24 }", "ip dscp set cs1")
+		l.inNode("nft", "flush", "ruleset")
+	}
+	if s, err := l.state(); err != nil || len(s.Firewall.Problems) != 1 {
+		t.Errorf("firewall = %+v, %v", s.Firewall, err)
+	}
+	l.inNet("ping", "-c1", "-W5", "192.0.2.10")
 }
 
 func TestUnusualGateways(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"micromirror/packages/daemon"
+	"micromirror/packages/netd/firewall"
 	"micromirror/packages/netd/uplink"
 )
 
@@ -27,8 +28,18 @@ type State struct {
 	Gateways   []GatewayState `json:"gateways"`
 	DNS        []netip.Addr   `json:"dns"`
 	Ports      []PortState    `json:"ports"`
+	Firewall   FirewallState  `json:"firewall"`
 	Parameters []string       `json:"parameters_not_set,omitempty"`
 	Error      string         `json:"error,omitempty"`
+}
+
+// FirewallState says whether the rules are in place, what of the lists was left
+// out, and how much met which rule.
+type FirewallState struct {
+	Applied  bool                        `json:"applied"`
+	Problems []string                    `json:"problems,omitempty"`
+	Error    string                      `json:"error,omitempty"`
+	Counters map[string]firewall.Counter `json:"counters"`
 }
 
 // AddressState is one wanted address. State is "ok", "tentative" (being

@@ -1,0 +1,34 @@
+package netd
+
+import "micromirror/packages/netd/firewall"
+
+// rules are the firewall's, wanted and as far as they are there.
+type rules struct {
+	want firewall.Config
+	wall *firewall.Firewall
+}
+
+// guard makes sure that the firewall is up, and reads its counters. A kernel
+// that refuses it is asked again at the next look; the node serves meanwhile,
+// because nothing but its own daemons listens anyway.
+func (m *manager) guard() {
+	if m.rules.wall == nil {
+		m.rules.wall = firewall.New()
+	}
+	s := &m.state.Firewall
+	counters, err := m.rules.wall.Counters()
+	if err == nil && (len(counters) == 0 || !s.Applied) {
+		if s.Applied {
+			m.env.Log.Warn("firewall was gone, restoring it")
+		}
+		err = m.rules.wall.Apply(m.rules.want)
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != s.Error {
+		m.env.Log.Error("firewall is not up", "err", err)
+	}
+	s.Applied, s.Error, s.Counters = err == nil, text, counters
+}
