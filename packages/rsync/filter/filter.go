@@ -84,8 +84,13 @@ func Parse(rules ...string) (*List, error) {
 	return l, nil
 }
 
-// Len returns the number of rules.
-func (l *List) Len() int { return len(l.rules) }
+// Len returns the number of rules; a nil list has none.
+func (l *List) Len() int {
+	if l == nil {
+		return 0
+	}
+	return len(l.rules)
+}
 
 // Add appends a rule in the syntax of --filter; "!" empties the list.
 func (l *List) Add(text string) error {
@@ -163,13 +168,13 @@ func (l *List) Decide(name string, dir bool, side Side) Decision {
 // Hidden reports whether a sender leaves name out. It looks at this name only:
 // what lies below a hidden directory is not visited by the caller.
 func (l *List) Hidden(name string, dir bool) bool {
-	return l != nil && len(l.rules) > 0 && l.Decide(name, dir, Sender) == Exclude
+	return l.Len() > 0 && l.Decide(name, dir, Sender) == Exclude
 }
 
 // Protected reports whether a receiver must not delete name although the sender
 // does not have it.
 func (l *List) Protected(name string, dir bool) bool {
-	return l != nil && len(l.rules) > 0 && l.Decide(name, dir, Receiver) == Exclude
+	return l.Len() > 0 && l.Decide(name, dir, Receiver) == Exclude
 }
 
 // clip shortens hostile text for an error message.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -47,7 +45,7 @@ func Scan(ctx context.Context, root *os.File, opts ScanOptions) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scan %s: %w", root.Name(), err)
 	}
-	if _, err := s.add(found{stat: st}, 0); err != nil {
+	if _, err := s.add(&found{stat: st}, 0); err != nil {
 		return nil, err
 	}
 	if err := s.dir(dir, 0, "", 0); err != nil {
@@ -96,18 +94,27 @@ func (s *scanner) dir(dir *os.File, at uint32, path string, depth int) error {
 	if err := s.ctx.Err(); err != nil {
 		return context.Cause(s.ctx)
 	}
-	files, dirs, err := s.read(dir, path)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if _, err := s.add(f, at); err != nil {
+	names, err := dir.Readdirnames(-1)
+	s.tree.failed = s.tree.failed || err != nil
+	slices.Sort(names)
+	var dirs []found
+	for _, name := range names {
+		f, ok := s.look(int(dir.Fd()), path, name)
+		switch {
+		case !ok:
+			continue
+		case f.isDir():
+			dirs = append(dirs, f)
+			continue
+		}
+		if _, err := s.add(&f, at); err != nil {
 			return err
 		}
 	}
-	s.tree.nodes[at].files = uint32(len(files))
-	for _, d := range dirs {
-		if err := s.subdir(dir, d, at, path, depth); err != nil {
+	s.tree.nodes[at].files = uint32(len(s.tree.nodes)) - at - 1
+	slices.SortFunc(dirs, func(a, b found) int { return compareDirs(a.name, b.name) })
+	for i := range dirs {
+		if err := s.subdir(dir, &dirs[i], at, path, depth); err != nil {
 			return err
 		}
 	}
@@ -115,7 +122,7 @@ func (s *scanner) dir(dir *os.File, at uint32, path string, depth int) error {
 	return nil
 }
 
-func (s *scanner) subdir(parent *os.File, d found, at uint32, path string, depth int) error {
+func (s *scanner) subdir(parent *os.File, d *found, at uint32, path string, depth int) error {
 	dir, err := openDir(int(parent.Fd()), d.name)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil // vanished or replaced since it was listed
@@ -135,33 +142,6 @@ func (s *scanner) subdir(parent *os.File, d found, at uint32, path string, depth
 	return s.dir(dir, node, join(path, d.name), depth+1)
 }
 
-// read lists a directory: what is not a directory and what is, both sorted.
-func (s *scanner) read(dir *os.File, path string) (files, dirs []found, err error) {
-	fd := int(dir.Fd())
-	for {
-		names, err := dir.Readdirnames(1024)
-		for _, name := range names {
-			f, ok := s.look(fd, path, name)
-			switch {
-			case !ok:
-			case f.isDir():
-				dirs = append(dirs, f)
-			default:
-				files = append(files, f)
-			}
-		}
-		if err != nil {
-			if err != io.EOF {
-				s.tree.failed = true
-			}
-			break
-		}
-	}
-	slices.SortFunc(files, func(a, b found) int { return strings.Compare(a.name, b.name) })
-	slices.SortFunc(dirs, func(a, b found) int { return compareDirs(a.name, b.name) })
-	return files, dirs, nil
-}
-
 // look takes the status of an entry and decides whether it is offered.
 func (s *scanner) look(fd int, path, name string) (found, bool) {
 	f := found{name: name}
@@ -177,12 +157,11 @@ func (s *scanner) look(fd int, path, name string) (found, bool) {
 	if !s.opts.Unreadable && !released(f.stat.Mode) {
 		return f, false
 	}
-	full := join(path, name)
-	if len(full) > maxPath || len(name) > math.MaxUint8 {
+	if len(path)+1+len(name) > maxPath || len(name) > math.MaxUint8 {
 		s.tree.failed = true
 		return f, false
 	}
-	if s.opts.Exclude.Hidden(full, f.isDir()) {
+	if s.opts.Exclude.Len() > 0 && s.opts.Exclude.Hidden(join(path, name), f.isDir()) {
 		return f, false
 	}
 	if f.stat.Mode&flist.ModeType == flist.ModeSymlink {
@@ -217,7 +196,7 @@ func readlink(fd int, name string) (string, error) {
 }
 
 // add appends a node.
-func (s *scanner) add(f found, parent uint32) (uint32, error) {
+func (s *scanner) add(f *found, parent uint32) (uint32, error) {
 	t := s.tree
 	if len(t.nodes) >= maxNodes || len(t.text)+len(f.name)+len(f.target) > maxText {
 		return 0, fmt.Errorf("scan: more than %d entries or %d bytes of names", maxNodes, int64(maxText))
