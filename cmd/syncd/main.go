@@ -15,6 +15,7 @@ import (
 	"micromirror/packages/daemon"
 	"micromirror/packages/layout"
 	"micromirror/packages/mirror/service"
+	"micromirror/packages/mirror/worker"
 	"micromirror/packages/node"
 	"micromirror/packages/sandbox"
 )
@@ -29,8 +30,24 @@ func main() {
 	flag.DurationVar(&f.grace, "grace", 24*time.Hour, "how long files stay that vanished upstream")
 	flag.Int64Var(&f.reserve, "reserve", 256<<20, "bytes to leave free on the disk")
 	flag.BoolVar(&f.confine, "sandbox", true, "drop privileges before talking to upstream")
+	asWorker := flag.Bool("worker", false, "do one fetch as told on standard input (syncd starts itself so)")
 	flag.Parse()
+	if *asWorker {
+		work()
+		return
+	}
 	daemon.Main("syncd", f.serve)
+}
+
+// work is the process that talks to upstream for one run.
+func work() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := worker.Main(ctx, os.Stdin, os.Stdout, worker.Confine(log), log); err != nil {
+		log.Error("worker failed", "err", err)
+		os.Exit(1)
+	}
 }
 
 type flags struct {
@@ -51,8 +68,13 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	for _, p := range problems {
 		log.Warn("node configuration", "problem", p.String())
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	s := service.New(service.Config{
-		Node: config, Mirror: f.mirror, Stage: f.stage, State: f.state, Run: f.run,
+		Worker: []string{self, "-worker"},
+		Node:   config, Mirror: f.mirror, Stage: f.stage, State: f.state, Run: f.run,
 		Grace: f.grace, Reserve: f.reserve, Log: log,
 	})
 	hangups := make(chan os.Signal, 1)
@@ -68,6 +90,10 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 
 // enter makes the directories and the sandbox.
 func (f *flags) enter(log *slog.Logger) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	uid := layout.SyncD
 	if !f.confine {
 		uid = os.Getuid()
@@ -83,5 +109,6 @@ func (f *flags) enter(log *slog.Logger) error {
 	return sandbox.Enter(sandbox.Policy{
 		UID: uid, GID: uid, ConnectAny: true,
 		Read: []string{f.node}, Write: []string{f.mirror, f.stage, f.state, f.run},
+		Exec: []string{self},
 	}, log)
 }

@@ -166,6 +166,9 @@ func (j *Job) content(ctx context.Context, s *stage, up Upstream, list *flist.Li
 		return nil, err
 	}
 	defer stageRoot.Close()
+	j.Progress(status.Progress{Phase: "fetch", FilesTotal: p.Counts.FetchFiles, BytesTotal: p.Counts.FetchBytes})
+	stop := j.checkpoints(s)
+	defer stop()
 	res, err := up.Transfer(ctx, client.Request{
 		Files: need, Stage: stageRoot,
 		Dest:  func(i int) string { return stageName(list.Name(i)) },
@@ -174,10 +177,40 @@ func (j *Job) content(ctx context.Context, s *stage, up Upstream, list *flist.Li
 			j.Progress(status.Progress{Phase: "fetch", FilesDone: p.Files, FilesTotal: p.FilesTotal, BytesDone: p.Bytes, BytesTotal: p.BytesTotal})
 		},
 	})
+	stop()
 	if err != nil {
 		return nil, errors.Join(err, s.checkpoint())
 	}
 	return j.verify(s, list, p, res.Failed)
+}
+
+// checkpointInterval bounds what a power cut during a transfer costs.
+const checkpointInterval = 2 * time.Minute
+
+// checkpoints makes what has arrived safe from time to time, until the function
+// that it returns is called.
+func (j *Job) checkpoints(s *stage) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(checkpointInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if err := s.checkpoint(); err != nil {
+					j.Log.Warn("checkpoint failed", "project", j.Project.Name, "err", err)
+				}
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // basis opens the served version of a file. It is called from two goroutines,

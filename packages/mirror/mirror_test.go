@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"micromirror/packages/mirror/mirrortest"
+	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/status"
 	"micromirror/packages/project"
 	"micromirror/packages/rsync/flist"
@@ -145,6 +147,24 @@ func TestGracePeriod(t *testing.T) {
 	if w.has("pool/b/b_1.deb") || !w.has("dists/one/main/by-hash/x") {
 		t.Error("after the grace period the wrong files are there")
 	}
+	w.same()
+}
+
+// A node without a battery starts in 1970 and learns the time later.
+func TestClockNotYetSet(t *testing.T) {
+	w := newWorld(t, archive...)
+	w.job.Grace = time.Hour
+	w.mustRun()
+	w.change("-pool/b/b_1.deb")
+	now := w.now
+	for _, w.now = range []time.Time{time.Unix(60, 0), time.Unix(1e6, 0), now} {
+		w.mustRun()
+		if !w.has("pool/b/b_1.deb") {
+			t.Fatalf("deleted at %v, before the grace period began", w.now)
+		}
+	}
+	w.now = now.Add(time.Hour)
+	w.mustRun()
 	w.same()
 }
 
@@ -450,5 +470,43 @@ func TestDiskSpaceIsCheckedFirst(t *testing.T) {
 	w.upstream.Fail = func(name string) error { t.Errorf("%s was fetched", name); return nil }
 	if _, err := w.run(); !errors.Is(err, ErrFull) {
 		t.Errorf("error = %v, want %v", err, ErrFull)
+	}
+}
+
+// TestAudit hands proposals to the publisher that no honest fetch would make.
+func TestAudit(t *testing.T) {
+	many := []string{"dists/x/InRelease: x"}
+	for i := range 40 {
+		many = append(many, fmt.Sprintf("pool/%d: %d", i, i))
+	}
+	tests := map[string]struct {
+		line string
+		want error
+	}{
+		"deletes what is not due":   {`drop 0 0 0 0 "pool/1" ""`, ErrAudit},
+		"replaces a whole tree":     {`away 40000 0 0 0 "pool" ""`, ErrShrink},
+		"places what is not staged": {`file 644 1 0 0 "pool/1" "lock"`, ErrAudit},
+		"places the journal":        {`file 644 1 0 0 "pool/1" "new/../plan"`, plan.ErrFormat},
+		"leads out":                 {`dir 755 0 0 0 "../x" ""`, plan.ErrFormat},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, many...)
+			w.job.Grace = time.Hour
+			w.mustRun()
+			before := mirrortest.Describe(t, w.job.Tree, true)
+			_, err := Run(t.Context(), w.job, func(ctx context.Context, j Job) (Outcome, error) {
+				text := "micromirror-plan 1 \"demo\" true\n" + tt.line + "\n"
+				text += fmt.Sprintf("end 2 %08x\n", crc32.ChecksumIEEE([]byte(text)))
+				name := filepath.Join(j.Stage, proposalFile)
+				return Outcome{Complete: true, Proposal: name}, os.WriteFile(name, []byte(text), 0o600)
+			})
+			if !errors.Is(err, tt.want) {
+				t.Errorf("error = %v, want %v", err, tt.want)
+			}
+			if diff := cmp.Diff(before, mirrortest.Describe(t, w.job.Tree, true)); diff != "" {
+				t.Errorf("the tree changed, -before +after\n%s", diff)
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"micromirror/packages/mirror/plan"
@@ -57,8 +58,13 @@ func (r *Report) publish(ctx context.Context, j Job) error {
 		return err
 	}
 	defer s.close()
+	// The path is ours to choose, whatever a worker said.
+	proposal := s.path(proposalFile)
+	if err := j.audit(proposal); err != nil {
+		return err
+	}
 	p := j.publisher()
-	if err := p.Commit(r.Proposal); err != nil {
+	if err := p.Commit(proposal); err != nil {
 		return err
 	}
 	res, err := p.Apply(ctx)
@@ -108,4 +114,21 @@ func Recover(ctx context.Context, j Job) (publish.Result, error) {
 		return publish.Result{}, p.Discard()
 	}
 	return res, err
+}
+
+// OwnNames is a Job's Own for a list of names.
+func OwnNames(names []string) func(name string) bool {
+	return func(name string) bool { return slices.Contains(names, name) }
+}
+
+// Wait is a Job's Wait on the real clock.
+func Wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"syscall"
+	"time"
 
 	"micromirror/packages/mirror/tree"
 	"micromirror/packages/rsync/flist"
@@ -98,15 +99,13 @@ func (p *Plan) extra(dir string, e *tree.Entry) error {
 	}
 	p.Counts.LocalFiles += files
 	since, known := p.in.Gone[name]
-	switch {
-	case !known && !p.inherits(name):
+	if !known && !p.inherits(name) {
 		p.Counts.NewGone += files
-		since = p.in.Now
-	case !known:
+	}
+	if !known || since.Before(firstDay) {
 		since = p.in.Now
 	}
-	// A clock that was set back must not keep an entry for ever.
-	if age := p.in.Now.Sub(since); age >= p.in.Grace || age < 0 && -age > p.in.Grace {
+	if p.due(since) {
 		p.Drop = append(p.Drop, name)
 		p.Counts.Changes++
 		p.touchParent(name)
@@ -114,6 +113,20 @@ func (p *Plan) extra(dir string, e *tree.Entry) error {
 	}
 	p.Gone[name] = since
 	return nil
+}
+
+// firstDay is before any run of this program: a clock that shows less has not
+// been set yet, and neither deletes anything nor dates a tombstone.
+var firstDay = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// due reports whether what is gone since then is to be deleted now. A clock that
+// was set back far must not keep it for ever.
+func (p *Plan) due(since time.Time) bool {
+	if p.in.Grace == 0 {
+		return true
+	}
+	age := p.in.Now.Sub(since)
+	return p.in.Now.After(firstDay) && (age >= p.in.Grace || -age >= p.in.Grace)
 }
 
 // inherits reports whether a directory above name was already gone: its entries

@@ -10,6 +10,7 @@ import (
 	"micromirror/packages/mirror"
 	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/status"
+	"micromirror/packages/mirror/worker"
 )
 
 // job is the project's part of the configuration for one run.
@@ -25,19 +26,8 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 		Stage:   filepath.Join(cfg.Stage, k.project.Name),
 		Dial:    mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
 		Gone:    gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink,
-		Now: time.Now, Wait: wait, Log: cfg.Log,
+		Now: time.Now, Wait: mirror.Wait, Log: cfg.Log,
 		Progress: func(status.Progress) {},
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
 	}
 }
 
@@ -55,13 +45,28 @@ func (k *keeper) run(ctx context.Context, req request) time.Duration {
 		defer mu.Unlock()
 		meter.Set(p)
 	}
-	report, err := mirror.Run(ctx, job, cfg.Fetch)
+	report, err := mirror.Run(ctx, job, k.fetch(req))
 	meter.Done()
 	k.finish(ctx, report, err)
 	pause := k.pause()
 	k.state.NextSchedule = k.state.LastEnded.Add(pause)
 	k.save()
 	return pause
+}
+
+// fetch is the first half of the run: in a worker, if there is a command for it.
+func (k *keeper) fetch(req request) func(context.Context, mirror.Job) (mirror.Outcome, error) {
+	cfg := &k.service.cfg
+	if len(cfg.Worker) == 0 {
+		return cfg.Fetch
+	}
+	return func(ctx context.Context, j mirror.Job) (mirror.Outcome, error) {
+		return worker.Fetch(ctx, cfg.Worker, worker.Task{
+			Name: k.project.Name, Project: k.project, Tree: j.Tree, Stage: j.Stage, GoneFile: k.goneFile(),
+			Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink,
+			Rate: int64(cfg.Node.Node.SyncRate) / int64(cfg.Parallel),
+		}, j.Progress)
+	}
 }
 
 // finish notes how a run went.

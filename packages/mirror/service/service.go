@@ -47,14 +47,16 @@ type Config struct {
 	Grace time.Duration
 	// Interval is the time between runs that nothing triggers; default a day.
 	Interval time.Duration
-	// Retry is the pause after the first failure; default a minute.
+	// Retry is the pause after the first failure; default ten seconds.
 	Retry time.Duration
 	// Reserve is the number of bytes to leave free on the disk.
 	Reserve int64
 	// Parallel bounds the runs that are on at a time; default 2.
 	Parallel int
-	// Fetch does the first half of a run; default mirror.Fetch.
-	Fetch func(context.Context, mirror.Job) (mirror.Outcome, error)
+	// Worker is the command line that runs worker.Main; with none, the first half
+	// of a run is done by Fetch in this process (default mirror.Fetch).
+	Worker []string
+	Fetch  func(context.Context, mirror.Job) (mirror.Outcome, error)
 	// Published is called after a project's tree has changed; it may be nil.
 	Published func(project string)
 	Log       *slog.Logger
@@ -67,7 +69,7 @@ func (c *Config) defaults() {
 		}
 	}
 	set(&c.Interval, 24*time.Hour)
-	set(&c.Retry, time.Minute)
+	set(&c.Retry, 10*time.Second)
 	if c.Parallel == 0 {
 		c.Parallel = 2
 	}
@@ -264,7 +266,7 @@ func (k *keeper) first() time.Duration {
 func (k *keeper) pause() time.Duration {
 	d := k.service.cfg.Interval
 	if n := k.state.Failures; n > 0 {
-		d = min(k.service.cfg.Retry<<min(n-1, 6), d)
+		d = min(k.service.cfg.Retry<<min(n-1, 10), time.Hour, d)
 	}
 	return d - rand.N(d/4+1)
 }

@@ -1,0 +1,192 @@
+// Package worker does the first half of a run, mirror.Fetch, in a process of its
+// own, so that a bug or an attack there cannot publish.
+//
+// Promise: the worker can write to the project's stage and nowhere else, read
+// that and the project's tree, connect to upstream's port, and use a bounded
+// amount of memory; it dies with its parent and ends within seconds when the
+// parent's context does. What it hands back is a plan file, which the parent
+// reads as a stranger's (packages plan and mirror).
+//
+// Protocol: the parent writes a Task as JSON to the worker's standard input and
+// closes it; the worker writes lines of JSON, each with one field set:
+// {"progress":…}, at last {"outcome":…} or {"error":…}. Its standard error is
+// the parent's. No files, no ports besides.
+package worker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"micromirror/packages/child"
+	"micromirror/packages/mirror"
+	"micromirror/packages/mirror/plan"
+	"micromirror/packages/mirror/status"
+	"micromirror/packages/project"
+)
+
+// Task is what a worker is told. It can connect and tell the time by itself.
+type Task struct {
+	Name        string          `json:"name"`
+	Project     project.Project `json:"project"`
+	Tree        string          `json:"tree"`
+	Stage       string          `json:"stage"`
+	GoneFile    string          `json:"gone_file"`
+	Grace       time.Duration   `json:"grace"`
+	Own         []string        `json:"own"`
+	Reserve     int64           `json:"reserve"`
+	AllowShrink bool            `json:"allow_shrink"`
+	Rate        int64           `json:"rate"`     // further bound, bytes a second; 0 is none
+	Attempts    int             `json:"attempts"` // 0 is the default
+}
+
+// message is one line from the worker.
+type message struct {
+	Progress *status.Progress `json:"progress,omitempty"`
+	Outcome  *outcome         `json:"outcome,omitempty"`
+	Error    string           `json:"error,omitempty"`
+}
+
+type outcome struct {
+	mirror.Outcome
+	Failed string // an error does not travel
+}
+
+// maxReply bounds what is read from a worker.
+const maxReply = 64 << 20
+
+// stopGrace is how long a worker may take to end when told to.
+const stopGrace = 4 * time.Second
+
+// Fetch runs command as a worker for the task and waits for its outcome.
+func Fetch(ctx context.Context, command []string, task Task, progress func(status.Progress)) (mirror.Outcome, error) {
+	input, err := json.Marshal(task)
+	if err != nil {
+		return mirror.Outcome{}, fmt.Errorf("start worker: %w", err)
+	}
+	out, in, err := os.Pipe()
+	if err != nil {
+		return mirror.Outcome{}, fmt.Errorf("start worker: %w", err)
+	}
+	defer out.Close()
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdout, cmd.Stderr = in, os.Stderr
+	cmd.Stdin = bytes.NewReader(input)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", memory*3/4))
+	p, err := child.Start(cmd)
+	in.Close()
+	if err != nil {
+		return mirror.Outcome{}, fmt.Errorf("start worker: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { p.Stop(stopGrace) })
+	defer stop()
+	res, err := listen(out, progress)
+	if werr := p.Wait(); werr != nil && errors.Is(err, errSilent) {
+		err = fmt.Errorf("worker: %w", werr)
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return res, err
+}
+
+var errSilent = errors.New("worker ended without a word")
+
+// listen reads the worker's messages to the last.
+func listen(r io.Reader, progress func(status.Progress)) (mirror.Outcome, error) {
+	d := json.NewDecoder(io.LimitReader(r, maxReply))
+	for {
+		var m message
+		if err := d.Decode(&m); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errSilent
+			}
+			return mirror.Outcome{}, fmt.Errorf("worker: %w", err)
+		}
+		switch {
+		case m.Progress != nil:
+			progress(*m.Progress)
+		case m.Outcome != nil:
+			if m.Outcome.Failed != "" {
+				m.Outcome.Outcome.Failed = errors.New(m.Outcome.Failed)
+			}
+			return m.Outcome.Outcome, nil
+		default:
+			return mirror.Outcome{}, errors.New(m.Error)
+		}
+	}
+}
+
+// Main is the worker: it reads its task from r and writes messages to w. enter
+// confines the process and is called before upstream is.
+func Main(ctx context.Context, r io.Reader, w io.Writer, enter func(Task) error, log *slog.Logger) error {
+	var task Task
+	if err := json.NewDecoder(r).Decode(&task); err != nil {
+		return fmt.Errorf("read task: %w", err)
+	}
+	task.Project.Name = task.Name
+	var mu sync.Mutex
+	enc := json.NewEncoder(w)
+	send := func(m message) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return enc.Encode(m)
+	}
+	if err := enter(task); err != nil {
+		return errors.Join(err, send(message{Error: err.Error()}))
+	}
+	job, err := task.job(log)
+	if err != nil {
+		return errors.Join(err, send(message{Error: err.Error()}))
+	}
+	var last time.Time
+	var phase string
+	job.Progress = func(p status.Progress) {
+		mu.Lock()
+		quiet := p.Phase == phase && time.Since(last) < 250*time.Millisecond
+		if !quiet {
+			last, phase = time.Now(), p.Phase
+		}
+		mu.Unlock()
+		if !quiet {
+			send(message{Progress: &p}) // a parent that is gone shows at the end
+		}
+	}
+	res, err := mirror.Fetch(ctx, job)
+	if err != nil {
+		return send(message{Error: err.Error()})
+	}
+	o := &outcome{Outcome: res}
+	if res.Failed != nil {
+		o.Failed, o.Outcome.Failed = res.Failed.Error(), nil
+	}
+	return send(message{Outcome: o})
+}
+
+// job makes the worker's job of its task.
+func (t *Task) job(log *slog.Logger) (mirror.Job, error) {
+	gone, err := plan.LoadGone(t.GoneFile)
+	if err != nil {
+		log.Warn("starting without tombstones", "project", t.Name, "err", err)
+	}
+	var shared *rate.Limiter
+	if t.Rate > 0 {
+		shared = rate.NewLimiter(rate.Limit(t.Rate), int(max(t.Rate/4, 64<<10)))
+	}
+	return mirror.Job{
+		Project: t.Project, Tree: t.Tree, Stage: t.Stage,
+		Dial: mirror.RsyncDialer(t.Project, shared, 0, log),
+		Gone: gone, Grace: t.Grace, Own: mirror.OwnNames(t.Own), Reserve: t.Reserve, AllowShrink: t.AllowShrink, Attempts: t.Attempts,
+		Now: time.Now, Wait: mirror.Wait, Log: log,
+	}, nil
+}

@@ -1,0 +1,97 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"micromirror/packages/mirror/mirrortest"
+	"micromirror/packages/mirror/status"
+	"micromirror/packages/project"
+)
+
+// TestMain lets the test binary be the worker, in several moods.
+func TestMain(m *testing.M) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	switch os.Getenv("WORKER_TEST") {
+	case "":
+		os.Exit(m.Run())
+	case "real":
+		if Main(ctx, os.Stdin, os.Stdout, Confine(log), log) != nil {
+			os.Exit(1)
+		}
+	case "dies":
+		unix.Kill(os.Getpid(), unix.SIGKILL)
+		select {}
+	case "babbles":
+		os.Stdout.WriteString("hello\n")
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+		select {}
+	}
+}
+
+func newTask(t *testing.T, addr string) Task {
+	t.Helper()
+	dir := mirrortest.TempDir(t)
+	task := Task{
+		Name: "demo", Attempts: 1, Tree: filepath.Join(dir, "tree"), Stage: filepath.Join(dir, "stage"),
+		GoneFile: filepath.Join(dir, "state", "demo.gone"),
+	}
+	task.Project = project.Complete("demo", project.Project{Kind: "apt"})
+	task.Project.Upstream = project.Upstream{Host: addr, Module: "m"}
+	mirrortest.Make(t, dir, "tree/", "state/")
+	return task
+}
+
+func fetch(t *testing.T, ctx context.Context, mood string, task Task) (files int64, err error) {
+	t.Helper()
+	t.Setenv("WORKER_TEST", mood)
+	res, err := Fetch(ctx, []string{os.Args[0]}, task, func(status.Progress) {})
+	return res.Files, err
+}
+
+func TestWorkerFetches(t *testing.T) {
+	dir := mirrortest.TempDir(t)
+	mirrortest.Make(t, dir, "pool/a: a", "dists/x/InRelease: x")
+	task := newTask(t, mirrortest.StartPeer(t, dir).Addr)
+	files, err := fetch(t, t.Context(), "real", task)
+	if err != nil || files != 2 {
+		t.Errorf("%d files, %v; want 2", files, err)
+	}
+	if got := mirrortest.Describe(t, task.Tree, false); len(got) != 1 {
+		t.Errorf("the worker changed the tree: %v", got)
+	}
+	if _, err := os.Stat(filepath.Join(task.Stage, "proposal")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWorkersEnd(t *testing.T) {
+	task := newTask(t, "127.0.0.1:1")
+	tests := map[string]string{"real": "connection refused", "dies": "killed", "babbles": "invalid character"}
+	for mood, want := range tests {
+		if _, err := fetch(t, t.Context(), mood, task); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error = %v, want one with %q", mood, err, want)
+		}
+	}
+}
+
+func TestWorkerIsStopped(t *testing.T) {
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errors.New("enough"))
+	defer cancel()
+	if _, err := fetch(t, ctx, "deaf", newTask(t, "127.0.0.1:1")); err == nil || err.Error() != "enough" {
+		t.Errorf("error = %v", err)
+	}
+}
