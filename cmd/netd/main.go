@@ -25,7 +25,7 @@ func main() {
 	var f flags
 	flag.StringVar(&f.node, "node", layout.NodeDir, "directory of node.json and fleet.json")
 	flag.StringVar(&f.run, "run", layout.RunDir+"/netd", "directory of the state and the name servers")
-	flag.StringVar(&f.models, "hardware", "/etc/hardware", "directory of the hardware models")
+	flag.StringVar(&f.models, "hardware", layout.HardwareDir, "directory of the hardware models")
 	flag.StringVar(&f.resolv, "resolv", "/tmp/resolv.conf", "link to make to the name servers; empty for none")
 	flag.StringVar(&f.modprobe, "modprobe", "/user/modprobe", "program that the kernel asks for modules; empty for none")
 	flag.BoolVar(&f.confine, "sandbox", true, "drop privileges once the links are set up")

@@ -15,6 +15,12 @@ const (
 	StateDir  = Perm + "/state"  // one folder a daemon
 )
 
+// Facts that the image carries.
+const (
+	HardwareDir = "/etc/micromirror/hardware" // hardware/*.json of the repository
+	VersionFile = "/etc/micromirror/version.json"
+)
+
 // Volatile files.
 const (
 	RunDir     = "/run"
