@@ -159,7 +159,8 @@ func writeLists(dir string, list []byte) error {
 
 // writeRelease writes Release and its two signed forms.
 func writeRelease(ctx context.Context, dir, suite string) error {
-	argv := []string{"apt-ftparchive"}
+	// Like Debian's: SHA-256 only, under which the by-hash names are.
+	argv := []string{"apt-ftparchive", "--no-md5", "--no-sha1", "--no-sha512"}
 	for key, value := range map[string]string{
 		"Origin": "Micro Mirror demo", "Label": "Micro Mirror demo", "Suite": "stable", "Codename": Suite,
 		"Architectures": "all amd64", "Components": "main", "Acquire-By-Hash": "true",

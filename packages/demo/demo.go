@@ -135,7 +135,7 @@ type builder struct {
 
 // recipe is the number of the way in which trees are made. A tree of another
 // number is made anew.
-const recipe = "1"
+const recipe = "2"
 
 // make fills a tree aside and puts it in place when it is complete.
 func (b *builder) make(ctx context.Context, module string, fill func(context.Context, string) error) error {
