@@ -221,12 +221,19 @@ func (l *loop) flush() {
 	l.log = l.log[:0]
 }
 
-// expire ends connections whose time is over.
+// expire ends connections whose time is over. One that was being sent to is
+// reset: otherwise the kernel would hold what is in its buffer, megabytes perhaps,
+// for a client that takes nothing.
 func (l *loop) expire() {
 	for _, c := range l.conns {
-		if c != nil && c.deadline < l.second && !c.fetching {
-			l.end(c)
+		if c == nil || c.deadline >= l.second || c.fetching {
+			continue
 		}
+		if c.out != nil {
+			// Should this fail, the connection ends the slow way.
+			_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		l.end(c)
 	}
 }
 
