@@ -138,9 +138,24 @@ func sum(data []byte) uint64 {
 	return h
 }
 
-func sameTree(t testing.TB, want, got string) {
+// sameFiles wants two trees to be equal.
+func sameFiles(t testing.TB, want, got string) {
 	t.Helper()
 	if diff := gocmp.Diff(describe(t, want), describe(t, got)); diff != "" {
 		t.Errorf("trees differ (-%s +%s):\n%s", want, got, diff)
+	}
+}
+
+// truncate drops the fractions of all times, which older protocols do not have.
+func truncate(t testing.TB, root string) {
+	t.Helper()
+	err := filepath.Walk(root, func(path string, info os.FileInfo, err error) error {
+		if err != nil || info.Mode()&os.ModeSymlink != 0 {
+			return err
+		}
+		return os.Chtimes(path, info.ModTime().Truncate(time.Second), info.ModTime().Truncate(time.Second))
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
