@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"micromirror/packages/demo"
+	"micromirror/packages/demo/client"
 	"micromirror/packages/vm"
 )
 
@@ -47,24 +48,6 @@ func sh(t *testing.T, argv ...string) string {
 	return string(out)
 }
 
-// apt returns the options of an apt of its own that knows only the archive at url.
-func apt(t *testing.T, dir, url string) []string {
-	t.Helper()
-	root := t.TempDir()
-	source := fmt.Sprintf("deb [signed-by=%s] %s %s main\n", demo.PublicKey(dir), url, demo.Suite)
-	for _, d := range []string{"etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/sources.list.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"} {
-		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(os.WriteFile(filepath.Join(root, "etc/apt/sources.list"), []byte(source), 0o644),
-		os.WriteFile(filepath.Join(root, "var/lib/dpkg/status"), nil, 0o644)); err != nil {
-		t.Fatal(err)
-	}
-	return []string{"apt-get", "-o", "Dir=" + root, "-o", "Dir::State::status=" + filepath.Join(root, "var/lib/dpkg/status"),
-		"-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64", "-o", "APT::Sandbox::User=", "-q", "-y"}
-}
-
 func TestUpstream(t *testing.T) {
 	dir := upstream(t)
 	server, err := demo.Serve(t.Context(), dir, "127.0.0.1:0")
@@ -82,29 +65,54 @@ func TestUpstream(t *testing.T) {
 			same(t, demo.Tree(dir, module), to, 0)
 		}
 	})
-	t.Run("read by apt", func(t *testing.T) {
-		web := httptest.NewServer(http.FileServer(http.Dir(demo.Tree(dir, demo.Debian))))
-		defer web.Close()
-		get := apt(t, dir, web.URL)
-		out := sh(t, append(get, "update")...)
-		// "Ign" would be a name by-hash that is not there.
-		if !strings.Contains(out, "InRelease") || strings.Contains(out, "W:") || strings.Contains(out, "Ign:") {
-			t.Errorf("apt-get update says\n%s", out)
-		}
-		names := strings.Fields(sh(t, append([]string{"apt-cache"}, append(get[1:7:7], "pkgnames")...)...))
-		if len(names) < 20 {
-			t.Errorf("apt sees %d packages, want at least 20: %v", len(names), names)
-		}
-		sh(t, append(get, "install", "--simulate", demo.OwnPackage, "netbase", "fonts-hack")...)
-		version, err := demo.Update(t.Context(), dir)
+	t.Run("read by apt", func(t *testing.T) { readByApt(t, dir) })
+	t.Run("read by dnf", func(t *testing.T) { readByDnf(t, dir) })
+}
+
+// must returns a step's result, or ends the test.
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		sh(t, append(get, "update")...)
-		if out := sh(t, append(get, "install", "--simulate", demo.OwnPackage)...); version != "1.1" || !strings.Contains(out, "("+version+" ") {
-			t.Errorf("after the update to %s apt would do\n%s", version, out)
+		return v
+	}
+}
+
+func readByApt(t *testing.T, dir string) {
+	web := httptest.NewServer(http.FileServer(http.Dir(demo.Tree(dir, demo.Debian))))
+	defer web.Close()
+	said, ctx := must[string](t), t.Context()
+	apt := must[*client.Apt](t)(client.NewApt(t.TempDir(), fmt.Sprintf("deb [signed-by=%s] %s %s main", demo.PublicKey(dir), web.URL, demo.Suite)))
+	// "Ign" would be a name by-hash that is not there.
+	if out := said(apt.Run(ctx, "apt-get", "update")); !strings.Contains(out, "InRelease") || strings.Contains(out, "W:") || strings.Contains(out, "Ign:") {
+		t.Errorf("apt-get update says\n%s", out)
+	}
+	if names := strings.Fields(said(apt.Run(ctx, "apt-cache", "pkgnames"))); len(names) < 20 {
+		t.Errorf("apt sees %d packages, want at least 20: %v", len(names), names)
+	}
+	version := filepath.Join(apt.Root, "usr/share", demo.OwnPackage, "version")
+	for _, want := range []string{"1.0", "1.1"} {
+		said(apt.Run(ctx, "apt-get", "update"))
+		said(apt.Run(ctx, "apt-get", "install", demo.OwnPackage, "netbase", "fonts-hack"))
+		if got, err := os.ReadFile(version); err != nil || string(got) != want+"\n" {
+			t.Errorf("installed is version %q, %v; want %s", got, err, want)
 		}
-	})
+		if want == "1.0" {
+			must[string](t)(demo.Update(ctx, dir))
+		}
+	}
+}
+
+func readByDnf(t *testing.T, dir string) {
+	web := httptest.NewServer(http.FileServer(http.Dir(demo.Tree(dir, demo.RPM))))
+	defer web.Close()
+	dnf := must[*client.Dnf](t)(client.NewDnf(t.TempDir(), web.URL, "RPM-GPG-KEY-demo"))
+	must[string](t)(dnf.Run(t.Context(), "makecache"))
+	if files := must[[]string](t)(dnf.Download(t.Context(), demo.RPMPackages()...)); len(files) != 3 {
+		t.Errorf("downloaded %v", files)
+	}
 }
 
 func TestCloseEndsTransfers(t *testing.T) {
