@@ -102,7 +102,26 @@ func (c *Conn) fetchList(o *ListOptions) (*flist.List, error) {
 	if o.Checksum {
 		format.Checksum = c.sums.Size()
 	}
-	return flist.NewDecoder(c.in, format, c.cfg.Limits).Decode()
+	list, err := flist.NewDecoder(c.in, format, c.cfg.Limits).Decode()
+	if err != nil {
+		return nil, err
+	}
+	return list, obeys(list, o.Filter)
+}
+
+// obeys refuses a list with names that the rules exclude: a server that sends
+// them could make a caller write where it thinks nothing is ever written.
+func obeys(list *flist.List, rules *filter.List) error {
+	if rules == nil || rules.Len() == 0 {
+		return nil
+	}
+	for i := range list.Len() {
+		name := list.Name(i)
+		if rules.Decide(name, list.Mode(i)&flist.ModeType == flist.ModeDir, filter.Sender) == filter.Exclude {
+			return fmt.Errorf("server sent %q, which is excluded: %w", name, ErrProtocol)
+		}
+	}
+	return nil
 }
 
 func (c *Conn) rules(o *ListOptions) ([]string, error) {

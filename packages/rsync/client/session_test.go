@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"micromirror/packages/rsync/filter"
+	"micromirror/packages/rsync/flist"
 	"micromirror/packages/rsync/wire"
 )
 
@@ -293,5 +295,30 @@ func TestIOError(t *testing.T) {
 			t.Errorf("protocol %d: I/O error %d, %d entries", protocol, list.IOError, list.Len())
 		}
 		c.Close()
+	}
+}
+
+func TestExcludedNames(t *testing.T) {
+	b := flist.NewBuilder(flist.Limits{})
+	for _, name := range []string{"a", "secret", "b"} {
+		if _, err := b.Add(flist.File{Name: name, Mode: flist.ModeRegular | 0o644, HardLink: flist.NoHardLink}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rule, refused := range map[string]bool{"- secret": true, "- other": false, "- secret/": false, "P secret": false, "+ *": false} {
+		rules, err := filter.Parse(rule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := obeys(list, rules); errors.Is(err, ErrProtocol) != refused {
+			t.Errorf("rule %q: %v", rule, err)
+		}
+	}
+	if err := obeys(list, nil); err != nil {
+		t.Error(err)
 	}
 }
