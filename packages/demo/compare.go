@@ -169,7 +169,7 @@ func diffOne(ctx context.Context, client *http.Client, dir, base, name string) (
 		status = http.StatusForbidden
 	}
 	link := strings.TrimSuffix(base, "/") + "/" + escape(name)
-	if err == nil && st.IsDir() {
+	if err == nil && st.IsDir() && name != "." {
 		link += "/"
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
