@@ -49,7 +49,10 @@ func Plan(size int64, sumSize int) (Head, bool) {
 	}
 	root := int64(math.Sqrt(float64(size)))
 	block := min(max(root&^7, minBlock), maxBlock)
-	count := (size + block - 1) / block
+	count := size / block
+	if size%block > 0 {
+		count++
+	}
 	if count > math.MaxInt32 {
 		return Head{}, false
 	}
