@@ -14,6 +14,8 @@ import (
 func FromNode(c *node.Config, models []hardware.Model) Config {
 	out := Config{
 		Hostname:  c.Node.Name,
+		FullName:  c.Hostname(),
+		About:     about(c),
 		DHCP:      c.Node.DHCP,
 		Addresses: c.Node.Addresses,
 		DNS:       c.Node.DNS,
@@ -24,6 +26,18 @@ func FromNode(c *node.Config, models []hardware.Model) Config {
 		out.Gateways = append(out.Gateways, g.Addr)
 	}
 	return out
+}
+
+// about says to the staff at the host what the box at their switch is.
+func about(c *node.Config) string {
+	text := "Micro Mirror"
+	if c.Node.Sponsor.Name != "" {
+		text += ", hosted by " + c.Node.Sponsor.Name
+	}
+	if c.Fleet.Contact != "" {
+		text += ", contact " + c.Fleet.Contact
+	}
+	return text
 }
 
 // roles are the network devices of the node's model, in the file's order. A

@@ -14,8 +14,9 @@ import (
 )
 
 func TestFromNode(t *testing.T) {
-	c := &node.Config{Node: node.Node{
-		Name: "zrh1", Hardware: "box", Addresses: prefixes("192.0.2.10/24"),
+	c := &node.Config{Fleet: node.Fleet{Domain: "example.net", Contact: "noc@example.net"}, Node: node.Node{
+		Sponsor: node.Sponsor{Name: "Example"},
+		Name:    "zrh1", Hardware: "box", Addresses: prefixes("192.0.2.10/24"),
 		Gateways: []node.Gateway{{Addr: netip.MustParseAddr("192.0.2.1")}}, DNS: hosts("192.0.2.53"),
 	}}
 	models := []hardware.Model{{Model: "other"}, {Model: "box", Devices: []hardware.Device{
@@ -25,7 +26,8 @@ func TestFromNode(t *testing.T) {
 		{ID: "virtio:d00000001v00001AF4", Role: hardware.Network, Driver: "virtio_net"},
 	}}}
 	want := Config{
-		Hostname: "zrh1", Addresses: prefixes("192.0.2.10/24"), Gateways: hosts("192.0.2.1"), DNS: hosts("192.0.2.53"),
+		Hostname: "zrh1", FullName: "zrh1.example.net", About: "Micro Mirror, hosted by Example, contact noc@example.net",
+		Addresses: prefixes("192.0.2.10/24"), Gateways: hosts("192.0.2.1"), DNS: hosts("192.0.2.53"),
 		Roles:    []uplink.Role{{PCI: "15b3:1003"}, {Driver: "virtio_net"}},
 		Firewall: firewall.Default(true),
 	}

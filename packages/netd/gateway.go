@@ -45,15 +45,11 @@ func (m *manager) trackGateways(now time.Time, want part) {
 			delete(m.gateways, a)
 		}
 	}
-	fresh := false
 	for a := range wanted {
 		if m.gateways[a] == nil {
 			m.gateways[a] = &gateway{since: now}
-			fresh = true
+			m.probeDue = true
 		}
-	}
-	if fresh {
-		m.probeGateways()
 	}
 	neighs, err := m.kernel.h.NeighList(m.port.Index, netlink.FAMILY_ALL)
 	if interrupted(err) != nil {
@@ -64,6 +60,11 @@ func (m *manager) trackGateways(now time.Time, want part) {
 		if g := m.gateways[addr.Unmap()]; g != nil {
 			m.heard(now, addr.Unmap(), g, n.State)
 		}
+	}
+	// Last, because asking makes the kernel forget what it knew.
+	if m.probeDue {
+		m.probeGateways()
+		m.probeDue = false
 	}
 }
 

@@ -32,7 +32,9 @@ type manager struct {
 	kicks   []chan struct{}
 
 	rules    rules
+	neighbor neighbor
 	gateways map[netip.Addr]*gateway
+	probeDue bool // the gateways are to be asked again
 	state    State
 	lastErr  string
 	said     map[netip.Prefix]bool // addresses announced on the console
@@ -83,7 +85,7 @@ func (m *manager) loop(ctx context.Context, g *errgroup.Group, happened <-chan s
 		case <-happened:
 			sleep(ctx, settle)
 		case <-look.C:
-			m.probeGateways()
+			m.probeDue = true
 			m.guard()
 		}
 	}
@@ -153,9 +155,9 @@ func (m *manager) watch(n uplink.NIC) error {
 }
 
 // carrier notes whether the uplink's cable is in, and confirms everything when
-// it is put back.
+// it was out, however short.
 func (m *manager) carrier(now uplink.NIC) {
-	if now.Carrier && !m.port.Carrier {
+	if now.Carrier && now.Changes != m.port.Changes {
 		m.env.Log.Info("link is up", "port", now.Name)
 		for _, k := range m.kicks {
 			select {
@@ -191,7 +193,7 @@ func (m *manager) start(ctx context.Context, g *errgroup.Group, updates chan<- u
 	}
 	ctx, m.stop = context.WithCancel(ctx)
 	index := m.port.Index
-	m.sources, m.waiting, m.kicks = map[Source]part{Static: m.config.static()}, map[Source]bool{}, nil
+	m.sources, m.waiting, m.kicks, m.neighbor.kick = map[Source]part{Static: m.config.static()}, map[Source]bool{}, nil, make(chan struct{}, 1)
 	publish := func(s Source, p part) {
 		select {
 		case updates <- update{port: index, source: s, part: p}:
@@ -208,6 +210,7 @@ func (m *manager) start(ctx context.Context, g *errgroup.Group, updates chan<- u
 			return nil
 		})
 	}
+	m.tellSwitch(ctx, g, index)
 	if m.config.DHCP {
 		launch(DHCP, func(kick <-chan struct{}) error {
 			c := dhcp.Client{Exchange: dhcp.Wire{Interface: Uplink, Hostname: m.config.Hostname}, Kick: kick, Log: m.env.Log}

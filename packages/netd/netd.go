@@ -12,6 +12,8 @@
 // The firewall (package firewall) is up before the first link, and put back if it
 // is missing.
 //
+// The switch is told by LLDP who is at its port (package lldp).
+//
 // Failure: what the kernel refuses is reported and tried again; one address
 // family serves on without the other; on exit everything stays configured.
 //
@@ -45,6 +47,8 @@ const Uplink = "wan0"
 // Config is what the node should be on the network.
 type Config struct {
 	Hostname  string         // sent to DHCP servers
+	FullName  string         // told to the neighbouring switch, with the next
+	About     string         // line about node and host
 	DHCP      bool           // DHCPv4 and router advertisements instead of addresses
 	Addresses []netip.Prefix // each with its subnet's prefix length
 	Gateways  []netip.Addr   // best first for each family

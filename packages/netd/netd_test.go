@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +96,38 @@ func TestDriftIsRepaired(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestDeadGatewayMovesBehindTheOther(t *testing.T) {
+	l := newLab(t)
+	l.gatewayUp("up0", "192.0.2.1/24", "192.0.2.2/24")
+	l.start(Config{Addresses: prefixes("192.0.2.10/24"), Gateways: hosts("192.0.2.1", "192.0.2.2")})
+	l.nodeHas("ip route", "default via 192.0.2.1 dev wan0 proto static metric 100", "default via 192.0.2.2 dev wan0 proto static metric 101")
+	reachable := func(want ...bool) {
+		t.Helper()
+		l.eventually("gateways", func() error {
+			s, err := l.state()
+			if err != nil {
+				return err
+			}
+			var got []bool
+			for _, g := range s.Gateways {
+				got = append(got, g.Reachable)
+			}
+			if !slices.Equal(got, want) {
+				return fmt.Errorf("reachable: %v, want %v", got, want)
+			}
+			return nil
+		})
+	}
+	reachable(true, true)
+	l.inNet("ip", "addr", "del", "192.0.2.1/24", "dev", "up0")
+	l.gatewayUp("up0", "192.0.2.2/24")
+	l.inNode("ip", "neigh", "flush", "dev", "wan0") // or it takes the kernel a minute to doubt
+	l.nodeHas("ip route", "default via 192.0.2.1 dev wan0 proto static metric 4196", "default via 192.0.2.2 dev wan0 proto static metric 101")
+	reachable(true, false)
+	l.gatewayUp("up0", "192.0.2.1/24")
+	l.nodeHas("ip route", "default via 192.0.2.1 dev wan0 proto static metric 100")
 }
 
 func TestFirewallIsUpAndComesBack(t *testing.T) {

@@ -106,6 +106,7 @@ func (m *manager) publish(want part, have observed) {
 		}
 	}
 	m.announce(want, have)
+	m.describe()
 	if text, err := json.MarshalIndent(s, "", "\t"); err == nil {
 		m.write("state.json", append(text, '\n'))
 	}

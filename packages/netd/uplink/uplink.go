@@ -31,8 +31,11 @@ type NIC struct {
 	Driver  string // "r8169"; empty for a virtual port
 	Bus     string // "0000:03:00.0"
 	PCI     string // "10ec:8168"
-	Port    int    // of several ports behind one PCI address
+	Port    int    // of several ports behind one PCI address, as on the ConnectX-3
 	Carrier bool
+	// Changes counts how often the carrier came or went: a short interruption
+	// is over before anybody has looked.
+	Changes int
 }
 
 // Role describes the ports that may be the uplink; empty fields match all.
@@ -120,7 +123,8 @@ func describe(l netlink.Link, sys string) NIC {
 		MAC:     a.HardwareAddr,
 		Driver:  linkBase(filepath.Join(dev, "driver")),
 		Bus:     linkBase(dev),
-		Port:    port(sys, a.Name),
+		Port:    number(sys, a.Name, "dev_port"),
+		Changes: number(sys, a.Name, "carrier_changes"),
 		Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
 	}
 	vendor, device := hexID(dev, "vendor"), hexID(dev, "device")
@@ -139,10 +143,9 @@ func linkBase(path string) string {
 	return filepath.Base(target)
 }
 
-// port is the number of a port among those that share a PCI address, as on the
-// two-port ConnectX-3.
-func port(sys, name string) int {
-	b, err := os.ReadFile(filepath.Join(sys, "class/net", name, "dev_port"))
+// number reads one of the kernel's numbers about a port; 0 if it has none.
+func number(sys, name, what string) int {
+	b, err := os.ReadFile(filepath.Join(sys, "class/net", name, what))
 	if err != nil {
 		return 0
 	}

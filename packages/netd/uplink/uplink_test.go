@@ -57,14 +57,14 @@ func TestDescribeReadsSysfs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, text := range map[string]string{pci + "/vendor": "0x14e4\n", pci + "/device": "0x165f\n", class + "/dev_port": "1\n"} {
+	for name, text := range map[string]string{pci + "/vendor": "0x14e4\n", pci + "/device": "0x165f\n", class + "/dev_port": "1\n", class + "/carrier_changes": "4\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	l := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "eth0", Index: 3, HardwareAddr: mac, RawFlags: 1 << 16}}
-	want := NIC{Name: "eth0", Index: 3, MAC: mac, Driver: "tg3", Bus: "0000:03:00.0", PCI: "14e4:165f", Port: 1, Carrier: true}
+	want := NIC{Name: "eth0", Index: 3, MAC: mac, Driver: "tg3", Bus: "0000:03:00.0", PCI: "14e4:165f", Port: 1, Carrier: true, Changes: 4}
 	if d := cmp.Diff(want, describe(l, sys)); d != "" {
 		t.Errorf("port (-want +got):\n%s", d)
 	}
