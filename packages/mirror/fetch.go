@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/status"
 	"micromirror/packages/mirror/tree"
+	"micromirror/packages/mirror/verify"
 	"micromirror/packages/project"
 	"micromirror/packages/rsync/client"
 	"micromirror/packages/rsync/flist"
@@ -90,7 +92,7 @@ func attempt(ctx context.Context, j *Job, s *stage) (Outcome, error) {
 		return out, err
 	}
 	out.Files, out.Bytes = p.Counts.ListFiles, p.Counts.ListBytes
-	failed, err := j.content(ctx, s, up, list, root, p)
+	failed, err := j.content(ctx, s, up, list, p)
 	if err != nil {
 		return out, err
 	}
@@ -153,11 +155,25 @@ func (j *Job) checkShrink(c *plan.Counts) error {
 }
 
 // content fetches what the plan needs and returns what it could not get.
-func (j *Job) content(ctx context.Context, s *stage, up Upstream, list *flist.List, root *tree.Root, p *plan.Plan) (map[int]error, error) {
+func (j *Job) content(ctx context.Context, s *stage, up Upstream, list *flist.List, p *plan.Plan) (map[int]error, error) {
+	if len(p.Fetch) == 0 {
+		return nil, nil
+	}
 	need, err := j.missing(s, list, p)
-	if err != nil || len(need) == 0 {
+	if err != nil {
 		return nil, err
 	}
+	var failed map[int]error
+	if len(need) > 0 {
+		if failed, err = j.transfer(ctx, s, up, list, p, need); err != nil {
+			return nil, err
+		}
+	}
+	return j.verify(s, list, p, failed)
+}
+
+// transfer fetches files to the stage.
+func (j *Job) transfer(ctx context.Context, s *stage, up Upstream, list *flist.List, p *plan.Plan, need []int) (map[int]error, error) {
 	if err := j.fault("fetch"); err != nil {
 		return nil, err
 	}
@@ -181,7 +197,7 @@ func (j *Job) content(ctx context.Context, s *stage, up Upstream, list *flist.Li
 	if err != nil {
 		return nil, errors.Join(err, s.checkpoint())
 	}
-	return j.verify(s, list, p, res.Failed)
+	return res.Failed, nil
 }
 
 // checkpointInterval bounds what a power cut during a transfer costs.
@@ -231,9 +247,6 @@ func basis(dir, name string) (*os.File, error) {
 // missing returns the files of the plan whose content the stage does not hold
 // yet, after checking that the disk has room for them.
 func (j *Job) missing(s *stage, list *flist.List, p *plan.Plan) ([]int, error) {
-	if len(p.Fetch) == 0 {
-		return nil, nil
-	}
 	if err := s.makeFolders(); err != nil {
 		return nil, err
 	}
@@ -286,8 +299,8 @@ func (j *Job) room(p *plan.Plan, have int64) error {
 	return nil
 }
 
-// verify checks that every file of the plan is in the stage with its size, and
-// makes the stage safe.
+// verify checks that every file of the plan is in the stage with its size and
+// that the index files fit together, and makes the stage safe.
 func (j *Job) verify(s *stage, list *flist.List, p *plan.Plan, failed map[int]error) (map[int]error, error) {
 	if err := j.fault("verify"); err != nil {
 		return nil, err
@@ -313,7 +326,29 @@ func (j *Job) verify(s *stage, list *flist.List, p *plan.Plan, failed map[int]er
 			failed[i] = fmt.Errorf("%d bytes instead of %d", st.Size, list.Size(i))
 		}
 	}
+	if len(failed) == 0 && !j.Tolerate {
+		failed = verify.Check(j.verifyInput(s, list, p), p.Tops())
+	}
 	return failed, s.checkpoint()
+}
+
+// verifyInput gives the check of index files the content as it will be.
+func (j *Job) verifyInput(s *stage, list *flist.List, p *plan.Plan) verify.Input {
+	return verify.Input{
+		List: list, Fetched: p.Changed, Partial: len(j.Project.Filter) > 0 || j.Project.Upstream.Path != "",
+		Open: func(i int) (io.ReadCloser, error) {
+			dir, name := j.Tree, list.Name(p.Content(i))
+			if p.Fetched(p.Content(i)) {
+				dir, name = s.dir, stageName(name)
+			}
+			root, err := tree.Open(dir)
+			if err != nil {
+				return nil, err
+			}
+			defer root.Close()
+			return root.OpenFile(name)
+		},
+	}
 }
 
 // propose writes the plan file.

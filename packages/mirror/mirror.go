@@ -13,6 +13,8 @@
 //     the project allows.
 //   - An index file is published only when every file that its list came with is
 //     there. After a run with failures only content is.
+//   - Index files that do not fit together or name files that upstream does not
+//     have (package verify) are not published, unless Job.Tolerate says so.
 //   - What vanished upstream is kept for the grace period.
 //   - A run that ends early, however, leaves fetched bytes in the stage for the
 //     next one.
@@ -69,6 +71,9 @@ type Job struct {
 	Reserve int64
 	// AllowShrink lifts the bound on deletions for this run.
 	AllowShrink bool
+	// Tolerate publishes index files that do not fit together: what upstream
+	// shows unchanged for hours is how it is.
+	Tolerate bool
 	// Attempts is how often one run connects; 0 means 3.
 	Attempts int
 	// Now is the clock; Wait sleeps between attempts.

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -18,6 +19,7 @@ import (
 	"micromirror/packages/mirror/mirrortest"
 	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/status"
+	"micromirror/packages/mirror/verify"
 	"micromirror/packages/project"
 	"micromirror/packages/rsync/flist"
 )
@@ -509,4 +511,27 @@ func TestAudit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestInconsistentIndexIsHeldBack is an upstream caught in the middle of its own
+// update: the new release names a package index that is still the old one.
+func TestInconsistentIndexIsHeldBack(t *testing.T) {
+	w := newWorld(t, archive...)
+	w.mustRun()
+	newer := fmt.Sprintf("SHA256:\n %x %d main/Packages\n", sha256.Sum256([]byte("newer packages")), len("newer packages"))
+	w.change("pool/d: new", "dists/one/InRelease: "+newer)
+	release := func() string {
+		data, _ := os.ReadFile(filepath.Join(w.job.Tree, "dists/one/InRelease"))
+		return string(data)
+	}
+	if _, err := w.run(); !errors.Is(err, verify.ErrInconsistent) || release() != "release one" || !w.has("pool/d") {
+		t.Errorf("error %v, release %q", err, release())
+	}
+	w.change("dists/one/main/Packages: newer packages")
+	w.mustRun()
+	w.same()
+	w.change("dists/one/main/Packages: other packages", "dists/one/InRelease: Suite: x\n"+newer)
+	w.job.Tolerate = true
+	w.mustRun()
+	w.same()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"micromirror/packages/mirror/tree"
+	"micromirror/packages/project"
 	"micromirror/packages/rsync/flist"
 )
 
@@ -60,6 +61,32 @@ func (p *Plan) fetchGroup(leader int, members []member) {
 
 // source is the name that the hard link i is linked to.
 func (p *Plan) source(i int) int { return p.groups[p.in.List.HardLink(i)][0].index }
+
+// Content returns the entry whose content entry i shares: itself, or the member
+// of its hard link group that the others are linked to.
+func (p *Plan) Content(i int) int {
+	if p.action[i]&kind == hard {
+		return p.source(i)
+	}
+	return i
+}
+
+// Fetched reports whether entry i is placed from the stage.
+func (p *Plan) Fetched(i int) bool { return p.action[i]&kind == fetch }
+
+// Changed reports whether the content of entry i is new.
+func (p *Plan) Changed(i int) bool { return p.Fetched(p.Content(i)) }
+
+// Tops lists the changed top index files.
+func (p *Plan) Tops() []int {
+	var tops []int
+	for i, a := range p.action {
+		if project.Phase(a&phaseMask>>phaseShift) == project.Top && p.Changed(i) {
+			tops = append(tops, i)
+		}
+	}
+	return tops
+}
 
 // sortFetch puts small files first, so that one large file delays no others.
 func (p *Plan) sortFetch() {

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"micromirror/packages/mirror"
 	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/status"
+	"micromirror/packages/mirror/verify"
 	"micromirror/packages/mirror/worker"
 )
 
@@ -25,10 +27,20 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 		Tree:    filepath.Join(cfg.Mirror, filepath.FromSlash(k.project.Path)),
 		Stage:   filepath.Join(cfg.Stage, k.project.Name),
 		Dial:    mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
-		Gone:    gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink,
+		Gone:    gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink, Tolerate: k.tolerate(),
 		Now: time.Now, Wait: mirror.Wait, Log: cfg.Log,
 		Progress: func(status.Progress) {},
 	}
+}
+
+// patience is the number of failed runs after which an inconsistency is taken
+// for upstream's lasting state; with the growing pauses that is about five hours.
+const patience = 13
+
+// tolerate reports whether upstream has been inconsistent for so long that
+// holding its index back does more harm than publishing it.
+func (k *keeper) tolerate() bool {
+	return k.state.Failures >= patience && strings.Contains(k.state.ErrorMsg, verify.ErrInconsistent.Error())
 }
 
 // run does one run, keeps the state up to date, and returns the pause after it.
@@ -63,7 +75,7 @@ func (k *keeper) fetch(req request) func(context.Context, mirror.Job) (mirror.Ou
 	return func(ctx context.Context, j mirror.Job) (mirror.Outcome, error) {
 		return worker.Fetch(ctx, cfg.Worker, worker.Task{
 			Name: k.project.Name, Project: k.project, Tree: j.Tree, Stage: j.Stage, GoneFile: k.goneFile(),
-			Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink,
+			Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink, Tolerate: j.Tolerate,
 			Rate: int64(cfg.Node.Node.SyncRate) / int64(cfg.Parallel),
 		}, j.Progress)
 	}

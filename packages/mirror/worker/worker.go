@@ -46,7 +46,8 @@ type Task struct {
 	Own         []string        `json:"own"`
 	Reserve     int64           `json:"reserve"`
 	AllowShrink bool            `json:"allow_shrink"`
-	Rate        int64           `json:"rate"`     // further bound, bytes a second; 0 is none
+	Rate        int64           `json:"rate"` // further bound, bytes a second; 0 is none
+	Tolerate    bool            `json:"tolerate"`
 	Attempts    int             `json:"attempts"` // 0 is the default
 }
 
@@ -186,7 +187,7 @@ func (t *Task) job(log *slog.Logger) (mirror.Job, error) {
 	return mirror.Job{
 		Project: t.Project, Tree: t.Tree, Stage: t.Stage,
 		Dial: mirror.RsyncDialer(t.Project, shared, 0, log),
-		Gone: gone, Grace: t.Grace, Own: mirror.OwnNames(t.Own), Reserve: t.Reserve, AllowShrink: t.AllowShrink, Attempts: t.Attempts,
+		Gone: gone, Grace: t.Grace, Own: mirror.OwnNames(t.Own), Reserve: t.Reserve, AllowShrink: t.AllowShrink, Tolerate: t.Tolerate, Attempts: t.Attempts,
 		Now: time.Now, Wait: mirror.Wait, Log: log,
 	}, nil
 }

@@ -1,0 +1,190 @@
+package verify
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"micromirror/packages/mirror/mirrortest"
+)
+
+// check checks the tree at dir as if all of it had just been fetched.
+func check(t *testing.T, dir string, partial bool) error {
+	t.Helper()
+	u := &mirrortest.Upstream{Dir: dir}
+	list, err := u.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tops []int
+	for i := range list.Len() {
+		tops = append(tops, i)
+	}
+	faults := Check(Input{
+		List: list, Partial: partial, Fetched: func(int) bool { return true },
+		Open: func(i int) (io.ReadCloser, error) { return os.Open(filepath.Join(dir, list.Name(i))) },
+	}, tops)
+	for _, err := range faults {
+		if !errors.Is(err, ErrInconsistent) {
+			t.Errorf("fault %v is of another kind", err)
+		}
+		return err
+	}
+	return nil
+}
+
+const packages = "Package: a\nFilename: pool/a.deb\nSize: 9\nDescription: x\n y\n\nPackage: b\nFilename: pool/b.deb\nSize: 9\n"
+
+const sources = "Package: a\nDirectory: pool\nChecksums-Sha256:\n 00 6 a.dsc\n 00 3 a.tar\nFiles:\n 00 5 other\n"
+
+func sum(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
+
+func release(files map[string]string) string {
+	var b strings.Builder
+	b.WriteString("Origin: demo\nMD5Sum:\n 00 1 nothing\nSHA256:\n")
+	for name, content := range files {
+		fmt.Fprintf(&b, " %s %d %s\n", sum(content), len(content), name)
+	}
+	return b.String() + "Acquire-By-Hash: yes\n"
+}
+
+func gz(s string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write([]byte(s))
+	w.Close()
+	return b.String()
+}
+
+func TestAPT(t *testing.T) {
+	good := []string{
+		"pool/a.deb: package a", "pool/b.deb: package b", "pool/a.dsc: source", "pool/a.tar: tar",
+		"dists/x/main/Packages.gz: " + gz(packages), "dists/x/main/Sources: " + sources,
+		"dists/x/InRelease: " + release(map[string]string{"main/Packages.gz": gz(packages), "main/Sources": sources, "main/Packages": packages}),
+	}
+	tests := []struct {
+		name   string
+		change []string
+		want   string
+	}{
+		{"consistent", nil, ""},
+		{"older index of the same size", []string{"dists/x/main/Packages.gz: " + strings.Repeat("x", len(gz(packages)))}, "SHA-256"},
+		{"older index", []string{"dists/x/main/Sources: Package: z\n"}, "bytes instead of"},
+		{"package missing", []string{"-pool/b.deb"}, `"pool/b.deb" is not there`},
+		{"package of another size", []string{"pool/b.deb: package b!"}, `"pool/b.deb" has 10 bytes instead of 9`},
+		{"source missing", []string{"-pool/a.tar"}, `"pool/a.tar" is not there`},
+		{"variant that is not kept", []string{"-dists/x/main/Sources"}, ""},
+		{"leads out", []string{"dists/x/InRelease: " + release(map[string]string{"../../../x": ""})}, "leads out"},
+		{"garbage", []string{"dists/x/InRelease: SHA256:\n x\n"}, "not sum, size and name"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := mirrortest.TempDir(t)
+			mirrortest.Make(t, dir, good...)
+			mirrortest.Make(t, dir, tt.change...)
+			expect(t, check(t, dir, false), tt.want)
+		})
+	}
+	dir := mirrortest.TempDir(t)
+	mirrortest.Make(t, dir, append(good, "-pool/b.deb")...)
+	expect(t, check(t, dir, true), "")
+}
+
+func expect(t *testing.T, err error, want string) {
+	t.Helper()
+	if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		t.Errorf("error = %v, want %q", err, want)
+	}
+}
+
+func TestRPM(t *testing.T) {
+	primary := `<metadata><package type="rpm"><name>a</name><size package="9" installed="1"/><location href="Packages/a.rpm"/></package></metadata>`
+	repomd := func(content string) string {
+		return fmt.Sprintf(`<repomd><data type="primary"><checksum type="sha256">%s</checksum><location href="repodata/p.xml.gz"/><size>%d</size></data></repomd>`, sum(content), len(content))
+	}
+	good := []string{"os/Packages/a.rpm: package a", "os/repodata/p.xml.gz: " + gz(primary), "os/repodata/repomd.xml: " + repomd(gz(primary))}
+	tests := []struct {
+		name   string
+		change []string
+		want   string
+	}{
+		{"consistent", nil, ""},
+		{"package missing", []string{"-os/Packages/a.rpm"}, `"os/Packages/a.rpm" is not there`},
+		{"package of another size", []string{"os/Packages/a.rpm: x"}, "1 bytes instead of 9"},
+		{"data missing", []string{"-os/repodata/p.xml.gz"}, "is not there"},
+		{"older data", []string{"os/repodata/p.xml.gz: " + strings.Repeat("x", len(gz(primary)))}, "SHA-256"},
+		{"garbage", []string{"os/repodata/repomd.xml: <repomd><data"}, "XML"},
+		{"leads out", []string{`os/repodata/repomd.xml: <r><data><location href="../../x"/></data></r>`}, "leads out"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := mirrortest.TempDir(t)
+			mirrortest.Make(t, dir, good...)
+			mirrortest.Make(t, dir, tt.change...)
+			expect(t, check(t, dir, false), tt.want)
+		})
+	}
+}
+
+// TestRealTools shows that what the archives' own tools make is consistent.
+func TestRealTools(t *testing.T) {
+	dir := t.TempDir()
+	mirrortest.Make(t, dir, "conf/distributions: Codename: x\nArchitectures: source amd64\nComponents: main\n", "rpm/")
+	for _, name := range []string{"alpha", "beta"} {
+		mirrortest.Make(t, dir, "build/"+name+"/DEBIAN/control: Package: "+name+"\nVersion: 1\nSection: misc\nPriority: optional\nArchitecture: all\nMaintainer: n <n@example.net>\nDescription: d\n")
+		run(t, "dpkg-deb", "--build", filepath.Join(dir, "build", name), filepath.Join(dir, name+".deb"))
+		run(t, "reprepro", "-b", dir, "includedeb", "x", filepath.Join(dir, name+".deb"))
+	}
+	run(t, "createrepo_c", "-q", filepath.Join(dir, "rpm"))
+	if _, err := os.Stat(filepath.Join(dir, "dists/x/main/binary-amd64/Packages.gz")); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, check(t, dir, false), "")
+	if err := os.RemoveAll(filepath.Join(dir, "pool/main/b")); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, check(t, dir, false), "beta_1_all.deb")
+}
+
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+}
+
+// FuzzParsers feeds every parser; none may panic, and no name may lead out.
+func FuzzParsers(f *testing.F) {
+	f.Add([]byte(release(map[string]string{"main/Packages": packages})))
+	f.Add([]byte(packages))
+	f.Add([]byte(sources))
+	f.Add([]byte(gz(packages)))
+	f.Add([]byte(`<r><data type="primary"><location href="x"/></data></r>`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		clean := func(r reference) error {
+			if strings.HasPrefix(r.name, "../") || r.name == ".." || strings.HasPrefix(r.name, "/") {
+				t.Errorf("name %q leads out", r.name)
+			}
+			return nil
+		}
+		refs, _ := parseRelease(bytes.NewReader(data), "dists/x")
+		for _, r := range refs {
+			clean(r)
+		}
+		parsePackages(bytes.NewReader(data), ".", clean)
+		for _, name := range []string{"Packages.gz", "Packages.xz", "Packages.zst"} {
+			if r, err := decompress(name, bytes.NewReader(data)); err == nil {
+				io.Copy(io.Discard, io.LimitReader(r, 1<<20))
+				r.Close()
+			}
+		}
+	})
+}
