@@ -50,7 +50,7 @@ func NewBuilder(limits Limits) *Builder {
 }
 
 // Len is the number of entries so far.
-func (b *Builder) Len() int { return len(b.list.entries) }
+func (b *Builder) Len() int { return b.list.n }
 
 // Add appends an entry and gives its place in the order of adding.
 func (b *Builder) Add(f File) (int, error) {
@@ -70,18 +70,22 @@ func (b *Builder) add(f *File, id [2]int64) (int, error) {
 		return 0, fmt.Errorf("%q: size %d: %w", f.Name, f.Size, ErrEntry)
 	case f.Name == "." && !f.IsDir():
 		return 0, fmt.Errorf("root of the transfer is not a directory: %w", ErrEntry)
-	case len(b.list.entries) >= b.limits.Entries:
+	case b.list.n >= b.limits.Entries:
 		return 0, fmt.Errorf("more than %d entries: %w", b.limits.Entries, ErrLimit)
 	}
 	e := entry{size: f.Size, mtime: f.ModTime, nsec: f.Nsec, mode: uint16(f.Mode), hard: NoHardLink}
 	if err := b.keepStrings(&e, f); err != nil {
 		return 0, err
 	}
-	n := len(b.list.entries)
+	n := b.list.n
 	if f.HardLink >= 0 && !f.IsDir() {
 		b.groups = append(b.groups, group{id, uint32(n)})
 	}
-	b.list.entries = append(b.list.entries, e)
+	if n>>blockBits == len(b.list.blocks) {
+		b.list.blocks = append(b.list.blocks, new(block))
+	}
+	b.list.n++
+	*b.list.entry(n) = e
 	return n, nil
 }
 
@@ -96,13 +100,23 @@ func (b *Builder) keepStrings(e *entry, f *File) (err error) {
 	if e.dir, err = b.dir(dir); err != nil {
 		return err
 	}
-	if e.base, err = b.list.strings.add(base); err != nil {
+	if len(base) > 255 {
+		return fmt.Errorf("%.200q: %w", f.Name, ErrName)
+	}
+	r, err := b.list.strings.add(base)
+	if err != nil {
 		return err
 	}
-	if e.link, err = b.list.strings.add(f.Link); err != nil {
-		return err
+	e.base, e.baseLen = r.off, uint8(r.len)
+	extra := ""
+	switch {
+	case f.IsSymlink():
+		extra = f.Link
+	case f.IsRegular():
+		extra = f.Checksum
 	}
-	e.sum, err = b.list.strings.add(f.Checksum)
+	r, err = b.list.strings.add(extra)
+	e.extra, e.extraLen = r.off, r.len
 	return err
 }
 
@@ -170,8 +184,8 @@ func (b *Builder) order() []uint32 {
 	l := &b.list
 	rank := b.rankDirs()
 	l.start = make([]uint32, len(l.dirs)+1)
-	for i := range l.entries {
-		e := &l.entries[i]
+	for i := range l.n {
+		e := l.entry(i)
 		e.dir = rank[e.dir]
 		l.start[e.dir+1]++
 	}
@@ -179,9 +193,9 @@ func (b *Builder) order() []uint32 {
 		l.start[d+1] += l.start[d]
 	}
 	next := slices.Clone(l.start)
-	order := make([]uint32, len(l.entries))
-	for i := range l.entries {
-		d := l.entries[i].dir
+	order := make([]uint32, l.n)
+	for i := range l.n {
+		d := l.entry(i).dir
 		order[next[d]] = uint32(i)
 		next[d]++
 	}
@@ -194,7 +208,7 @@ func (b *Builder) order() []uint32 {
 // compareInDir orders two entries that lie in the same directory: the directory
 // itself, then its files; equals in the order of arrival.
 func (l *List) compareInDir(x, y uint32) int {
-	a, b := &l.entries[x], &l.entries[y]
+	a, b := l.entry(int(x)), l.entry(int(y))
 	if a.isDir() || b.isDir() {
 		if a.isDir() != b.isDir() {
 			if a.isDir() {
@@ -202,7 +216,7 @@ func (l *List) compareInDir(x, y uint32) int {
 			}
 			return 1
 		}
-	} else if c := strings.Compare(l.strings.get(a.base), l.strings.get(b.base)); c != 0 {
+	} else if c := strings.Compare(l.base(a), l.base(b)); c != 0 {
 		return c
 	}
 	return cmp.Compare(x, y)
@@ -228,20 +242,34 @@ func (b *Builder) rankDirs() []uint32 {
 	return rank
 }
 
-// permute puts the entries in order.
+// permute puts the entries in order, in place: it follows each cycle of the
+// permutation once and marks the places done.
 func (b *Builder) permute(order []uint32) {
-	sorted := make([]entry, len(order))
-	for place, i := range order {
-		sorted[place] = b.list.entries[i]
+	done := make([]uint64, (len(order)+63)/64)
+	for start := range order {
+		if done[start/64]&(1<<(start%64)) != 0 {
+			continue
+		}
+		first := *b.list.entry(start)
+		place := start
+		for {
+			done[place/64] |= 1 << (place % 64)
+			from := int(order[place])
+			if from == start {
+				break
+			}
+			*b.list.entry(place) = *b.list.entry(from)
+			place = from
+		}
+		*b.list.entry(place) = first
 	}
-	b.list.entries = sorted
 }
 
 // markDuplicates keeps the first of those entries that have the same name.
 func (l *List) markDuplicates() {
-	for i := 1; i < len(l.entries); i++ {
-		a, b := &l.entries[i-1], &l.entries[i]
-		if a.dir == b.dir && a.isDir() == b.isDir() && l.strings.get(a.base) == l.strings.get(b.base) {
+	for i := 1; i < l.n; i++ {
+		a, b := l.entry(i-1), l.entry(i)
+		if a.dir == b.dir && a.isDir() == b.isDir() && l.base(a) == l.base(b) {
 			l.drop(i)
 		}
 	}
@@ -249,7 +277,7 @@ func (l *List) markDuplicates() {
 
 func (l *List) drop(i int) {
 	if l.Active(i) {
-		l.entries[i].flags |= flagDuplicate
+		l.entry(i).flags |= flagDuplicate
 		l.Duplicates++
 	}
 }
@@ -268,10 +296,10 @@ func (l *List) markConflicts() error {
 		if !ok {
 			continue
 		}
-		if first := l.start[d+1]; first == l.start[d+2] || !l.entries[first].isDir() {
+		if first := l.start[d+1]; first == l.start[d+2] || !l.entry(int(first)).isDir() {
 			return fmt.Errorf("%q is used as a directory but is not one: %w", path, ErrEntry)
 		}
-		for ; i < int(l.start[parent+1]) && l.strings.get(l.entries[i].base) == base; i++ {
+		for ; i < int(l.start[parent+1]) && l.base(l.entry(i)) == base; i++ {
 			l.drop(i)
 		}
 	}
@@ -303,7 +331,7 @@ func (b *Builder) linkGroups(order []uint32) {
 		}
 		for _, m := range members[from:to] {
 			if to-from > 1 {
-				l.entries[m.index].hard = int32(members[from].index)
+				l.entry(int(m.index)).hard = int32(members[from].index)
 			}
 		}
 		from = to

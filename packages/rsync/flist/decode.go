@@ -127,12 +127,12 @@ func (d *Decoder) readName(flags int) {
 
 // hardLinked adds an entry of which only the name was sent.
 func (d *Decoder) hardLinked(f *File, first int64) error {
-	e := &d.b.list.entries[first]
+	e := d.b.list.entry(int(first))
 	if e.isDir() {
 		return fmt.Errorf("%q: hard link to a directory: %w", f.Name, ErrEntry)
 	}
 	f.Mode, f.Size, f.ModTime, f.Nsec = uint32(e.mode), e.size, e.mtime, e.nsec
-	f.Link, f.Checksum = d.b.list.strings.get(e.link), d.b.list.strings.get(e.sum)
+	f.Link, f.Checksum = d.b.list.ofType(e, ModeSymlink), d.b.list.ofType(e, ModeRegular)
 	f.HardLink = first
 	d.mode, d.mtime = f.Mode, f.ModTime
 	_, err := d.b.add(f, [2]int64{0, first})

@@ -9,17 +9,24 @@ import (
 	"sync"
 )
 
-// entry is a File without its strings.
+// entry is a File without its strings, 48 bytes.
 type entry struct {
 	size, mtime int64
 	nsec        uint32
 	dir         uint32 // of a directory: its own path; else that of its directory
 	hard        int32
+	base, extra uint32 // where the strings lie: extra is link target or checksum
+	extraLen    uint16
 	mode        uint16
-	flags       uint16
-	base, link  ref
-	sum         ref
+	baseLen     uint8
+	flags       uint8
 }
+
+// blockBits is the size of the blocks that hold the entries: growing in blocks
+// leaves no copies behind.
+const blockBits = 12
+
+type block [1 << blockBits]entry
 
 // Flags of an entry.
 const (
@@ -29,7 +36,8 @@ const (
 
 // List is a file list. Indexes run from 0 to Len()-1.
 type List struct {
-	entries []entry
+	blocks  []*block
+	n       int
 	strings arena
 	dirs    []ref    // paths of directories, sorted; the first is the root, ""
 	start   []uint32 // of each directory: index of its first entry; one more at the end
@@ -45,35 +53,51 @@ type List struct {
 }
 
 // Len is the number of entries, duplicates included.
-func (l *List) Len() int { return len(l.entries) }
+func (l *List) Len() int { return l.n }
+
+func (l *List) entry(i int) *entry { return &l.blocks[i>>blockBits][i&(1<<blockBits-1)] }
+
+// base and extra are the strings of an entry.
+func (l *List) base(e *entry) string { return l.strings.get(ref{e.base, uint16(e.baseLen)}) }
+
+func (l *List) extra(e *entry) string { return l.strings.get(ref{e.extra, e.extraLen}) }
+
+// ofType is the extra string if the entry is of a type, else nothing.
+func (l *List) ofType(e *entry, mode uint32) string {
+	if uint32(e.mode)&ModeType != mode {
+		return ""
+	}
+	return l.extra(e)
+}
 
 // Active tells whether entry i counts: it is not the second of its name.
-func (l *List) Active(i int) bool { return l.entries[i].flags&flagDuplicate == 0 }
+func (l *List) Active(i int) bool { return l.entry(i).flags&flagDuplicate == 0 }
 
 // Mode is the mode of entry i.
-func (l *List) Mode(i int) uint32 { return uint32(l.entries[i].mode) }
+func (l *List) Mode(i int) uint32 { return uint32(l.entry(i).mode) }
 
 // Size is the size of entry i.
-func (l *List) Size(i int) int64 { return l.entries[i].size }
+func (l *List) Size(i int) int64 { return l.entry(i).size }
 
 // ModTime is the time of entry i.
 func (l *List) ModTime(i int) (sec int64, nsec uint32) {
-	return l.entries[i].mtime, l.entries[i].nsec
+	e := l.entry(i)
+	return e.mtime, e.nsec
 }
 
 // Link is the target of the symbolic link i.
-func (l *List) Link(i int) string { return l.strings.get(l.entries[i].link) }
+func (l *List) Link(i int) string { return l.ofType(l.entry(i), ModeSymlink) }
 
 // HardLink is the first entry of i's group, or NoHardLink.
-func (l *List) HardLink(i int) int { return int(l.entries[i].hard) }
+func (l *List) HardLink(i int) int { return int(l.entry(i).hard) }
 
 // Checksum is the checksum of entry i, empty if the list was made without.
-func (l *List) Checksum(i int) string { return l.strings.get(l.entries[i].sum) }
+func (l *List) Checksum(i int) string { return l.ofType(l.entry(i), ModeRegular) }
 
 // Dir is the path of the directory that holds entry i, "" for the root.
 func (l *List) Dir(i int) string {
-	dir := l.strings.get(l.dirs[l.entries[i].dir])
-	if l.entries[i].isDir() {
+	dir := l.strings.get(l.dirs[l.entry(i).dir])
+	if l.entry(i).isDir() {
 		dir, _ = split(dir)
 	}
 	return dir
@@ -81,9 +105,9 @@ func (l *List) Dir(i int) string {
 
 // Base is the last element of entry i's name.
 func (l *List) Base(i int) string {
-	e := &l.entries[i]
+	e := l.entry(i)
 	if !e.isDir() {
-		return l.strings.get(e.base)
+		return l.base(e)
 	}
 	if e.dir == 0 {
 		return "."
@@ -94,7 +118,7 @@ func (l *List) Base(i int) string {
 
 // Name is the path of entry i.
 func (l *List) Name(i int) string {
-	e := &l.entries[i]
+	e := l.entry(i)
 	dir := l.strings.get(l.dirs[e.dir])
 	switch {
 	case e.isDir() && e.dir == 0:
@@ -102,24 +126,24 @@ func (l *List) Name(i int) string {
 	case e.isDir():
 		return dir
 	case e.dir == 0:
-		return l.strings.get(e.base)
+		return l.base(e)
 	}
-	return dir + "/" + l.strings.get(e.base)
+	return dir + "/" + l.base(e)
 }
 
 // At is entry i.
 func (l *List) At(i int) File {
-	e := &l.entries[i]
+	e := l.entry(i)
 	return File{
 		Name: l.Name(i), Mode: uint32(e.mode), Size: e.size, ModTime: e.mtime, Nsec: e.nsec,
-		Link: l.strings.get(e.link), HardLink: int64(e.hard), Checksum: l.strings.get(e.sum),
+		Link: l.ofType(e, ModeSymlink), HardLink: int64(e.hard), Checksum: l.ofType(e, ModeRegular),
 	}
 }
 
 // All gives the entries that count, in order.
 func (l *List) All() iter.Seq2[int, File] {
 	return func(yield func(int, File) bool) {
-		for i := range l.entries {
+		for i := range l.n {
 			if l.Active(i) && !yield(i, l.At(i)) {
 				return
 			}
@@ -133,7 +157,7 @@ func (l *List) Find(name string) (int, bool) {
 		name = ""
 	}
 	if d, ok := l.findDir(name); ok {
-		if i := int(l.start[d]); i < int(l.start[d+1]) && l.entries[i].isDir() {
+		if i := int(l.start[d]); i < int(l.start[d+1]) && l.entry(i).isDir() {
 			return i, true
 		}
 	}
@@ -179,12 +203,12 @@ func (l *List) FromWire(protocol int, ndx int32) int {
 
 // oldOrder sorts by the bytes of whole paths, as protocols before 29 do.
 func (l *List) oldOrder() {
-	l.wire, l.place = make([]uint32, len(l.entries)), make([]uint32, len(l.entries))
+	l.wire, l.place = make([]uint32, l.n), make([]uint32, l.n)
 	for i := range l.wire {
 		l.wire[i] = uint32(i)
 	}
 	slices.SortFunc(l.wire, func(x, y uint32) int {
-		a, b := &l.entries[x], &l.entries[y]
+		a, b := l.entry(int(x)), l.entry(int(y))
 		if a.dir == b.dir && !a.isDir() && !b.isDir() {
 			return cmp.Compare(x, y)
 		}
@@ -203,7 +227,7 @@ func (l *List) findDir(path string) (uint32, bool) {
 // firstFile skips the directory's own entries in front of its files.
 func (l *List) firstFile(d uint32) int {
 	i := int(l.start[d])
-	for i < int(l.start[d+1]) && l.entries[i].isDir() {
+	for i < int(l.start[d+1]) && l.entry(i).isDir() {
 		i++
 	}
 	return i
@@ -211,9 +235,8 @@ func (l *List) firstFile(d uint32) int {
 
 func (l *List) findBase(d uint32, base string) (int, bool) {
 	first := l.firstFile(d)
-	files := l.entries[first:l.start[d+1]]
-	i, ok := slices.BinarySearchFunc(files, base, func(e entry, base string) int {
-		return cmp.Compare(l.strings.get(e.base), base)
+	i, ok := sort.Find(int(l.start[d+1])-first, func(i int) int {
+		return cmp.Compare(base, l.base(l.entry(first+i)))
 	})
 	return first + i, ok
 }
