@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	"golang.org/x/sync/errgroup"
 
 	"micromirror/packages/netd/firewall"
@@ -91,7 +92,9 @@ func Run(ctx context.Context, c Config, env Env) error {
 	if err := os.MkdirAll(env.Run, 0o755); err != nil {
 		return fmt.Errorf("netd: %w", err)
 	}
-	h, err := netlink.NewHandle()
+	// Without the family named the library opens them all, also those whose
+	// modules the image does not carry.
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netd: %w", err)
 	}
