@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/png"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -120,7 +121,11 @@ func TestFailureKeepsEvidence(t *testing.T) {
 }
 
 func TestTwoMachinesOnOneCable(t *testing.T) {
-	seats, err := vm.Reserve(t.Context(), filepath.Join(t.TempDir()), 2)
+	build, err := vm.BuildDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seats, err := vm.Reserve(t.Context(), filepath.Join(build, "vm"), 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,15 +142,20 @@ func TestTwoMachinesOnOneCable(t *testing.T) {
 }
 
 func TestLogOfWrites(t *testing.T) {
-	log := filepath.Join(t.TempDir(), "writes.log")
-	m := vm.Start(t, vm.Config{Disk: emptyDisk(t), Memory: 256, Offline: true, LogWrites: log, Watchdog: vm.ITCO,
+	log, disk := filepath.Join(t.TempDir(), "writes.log"), emptyDisk(t)
+	if out, err := exec.Command("mformat", "-i", disk, "-T", "8192", "::").CombinedOutput(); err != nil {
+		t.Fatalf("mformat: %v: %s", err, out)
+	}
+	m := vm.Start(t, vm.Config{Disk: disk, Memory: 256, Offline: true, LogWrites: log, Watchdog: vm.ITCO,
 		Clock: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), MissingCPU: vm.NotOnJaguar()})
 	shell(m)
 	m.Keys("d", "a", "t", "e", "ret")
 	m.Wait(`01/02/2030`)
+	m.Keys("f", "s", "0", "shift-semicolon", "ret", "m", "k", "d", "i", "r", "spc", "x", "ret", "l", "s", "ret")
+	m.Wait(`<DIR>.* x$`)
 	m.PowerCut()
 	// The log begins with the magic number of dm-log-writes, little-endian.
-	if b, err := os.ReadFile(log); err != nil || !strings.HasPrefix(string(b), "hrswfsj") {
+	if b, err := os.ReadFile(log); err != nil || !strings.HasPrefix(string(b), "rhswfsj") {
 		t.Errorf("log begins with %q, %v", b[:min(len(b), 8)], err)
 	}
 }
