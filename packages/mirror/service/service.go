@@ -82,14 +82,14 @@ func (c *Config) defaults() {
 type Service struct {
 	cfg     Config
 	shared  *rate.Limiter
-	slots   chan struct{}
+	gate    *gate
 	keepers map[string]*keeper
 }
 
 // New prepares a service for the projects of the configuration.
 func New(cfg Config) *Service {
 	cfg.defaults()
-	s := &Service{cfg: cfg, slots: make(chan struct{}, cfg.Parallel), keepers: map[string]*keeper{}}
+	s := &Service{cfg: cfg, gate: &gate{free: cfg.Parallel}, keepers: map[string]*keeper{}}
 	if r := cfg.Node.Node.SyncRate; r > 0 {
 		s.shared = rate.NewLimiter(rate.Limit(r), int(max(r/4, 64<<10)))
 	}
@@ -106,8 +106,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.forget()
 	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range s.order() {
-		group.Go(func() error { return s.keepers[p].loop(ctx) })
+	for _, name := range s.order() {
+		group.Go(s.keepers[name].start(ctx))
 	}
 	group.Go(func() error { return s.listen(ctx) })
 	return group.Wait()
@@ -177,8 +177,13 @@ func (s *Service) Trigger(name string, allowShrink bool) error {
 		return fmt.Errorf("project %q is not hosted here", name)
 	}
 	select {
+	case pending := <-k.due: // one is enough, with the rights of both
+		allowShrink = allowShrink || pending.allowShrink
+	default:
+	}
+	select {
 	case k.due <- request{allowShrink: allowShrink}:
-	default: // one is pending already
+	default: // another trigger was faster
 	}
 	return nil
 }
@@ -228,9 +233,26 @@ func (k *keeper) keepGone(gone map[string]time.Time) {
 	}
 }
 
+// start takes the project's place in the queue, if it is due, and returns its
+// loop.
+func (k *keeper) start(ctx context.Context) func() error {
+	pause := k.first()
+	if pause > 0 {
+		return func() error { return k.loop(ctx, pause) }
+	}
+	place := k.service.gate.enqueue(int64(k.project.Size))
+	return func() error {
+		pause, err := k.turn(ctx, place, request{})
+		if err != nil {
+			return err
+		}
+		return k.loop(ctx, pause)
+	}
+}
+
 // loop runs the project whenever it is due.
-func (k *keeper) loop(ctx context.Context) error {
-	timer := time.NewTimer(k.first())
+func (k *keeper) loop(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
 		var req request
@@ -240,15 +262,21 @@ func (k *keeper) loop(ctx context.Context) error {
 		case <-timer.C:
 		case req = <-k.due:
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case k.service.slots <- struct{}{}:
+		pause, err := k.turn(ctx, k.service.gate.enqueue(int64(k.project.Size)), req)
+		if err != nil {
+			return err
 		}
-		next := k.run(ctx, req)
-		<-k.service.slots
-		timer.Reset(next)
+		timer.Reset(pause)
 	}
+}
+
+// turn waits for the place to come up and does a run.
+func (k *keeper) turn(ctx context.Context, place *ticket, req request) (time.Duration, error) {
+	if err := k.service.gate.wait(ctx, place); err != nil {
+		return 0, err
+	}
+	defer k.service.gate.release()
+	return k.run(ctx, req), nil
 }
 
 // first is the pause before the first run after a start: none for a project

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,9 +41,9 @@ func newConfig(t *testing.T, fetch func(ctx context.Context, project string) (mi
 // runLoops starts the projects' loops without the socket, which needs a real
 // network.
 func runLoops(ctx context.Context, s *Service) {
-	for _, k := range s.keepers {
-		k.load()
-		go k.loop(ctx)
+	for _, name := range s.order() {
+		s.keepers[name].load()
+		go s.keepers[name].start(ctx)()
 	}
 }
 
@@ -134,6 +135,26 @@ func TestLargeProjectDoesNotDelayOthers(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
+	})
+}
+
+func TestSmallProjectsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []string
+		cfg := newConfig(t, func(_ context.Context, name string) (mirror.Outcome, error) {
+			order = append(order, name)
+			time.Sleep(time.Minute)
+			return mirror.Outcome{Listed: time.Now(), Complete: true}, nil
+		}, "one", "two", "three", "four")
+		cfg.Parallel = 1
+		ctx, cancel := context.WithCancel(t.Context())
+		runLoops(ctx, New(cfg))
+		time.Sleep(time.Hour)
+		cancel()
+		synctest.Wait()
+		if want := []string{"one", "two", "three", "four"}; !slices.Equal(order, want) {
+			t.Errorf("order %v, want %v", order, want)
+		}
 	})
 }
 
