@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 
 	"micromirror/packages/httpd/byterange"
 	"micromirror/packages/httpd/cache"
@@ -66,6 +67,7 @@ func (r *Response) Close() {
 
 // Site answers requests.
 type Site struct {
+	pages  sync.Map // error pages by status
 	Tree   *tree.Tree
 	Cache  *cache.Cache
 	Page   page.Site
@@ -198,5 +200,9 @@ func (s *Site) Refuse(code int) *Response {
 }
 
 func (s *Site) fail(code int) *Response {
-	return generated(code, htmlType, page.Error(s.Page, code))
+	body, ok := s.pages.Load(code)
+	if !ok {
+		body, _ = s.pages.LoadOrStore(code, page.Error(s.Page, code))
+	}
+	return generated(code, htmlType, body.([]byte))
 }

@@ -11,7 +11,6 @@ import (
 
 	"micromirror/packages/httpd/cache"
 	"micromirror/packages/httpd/listing"
-	"micromirror/packages/httpd/page"
 	"micromirror/packages/httpd/tree"
 )
 
@@ -95,7 +94,7 @@ func wantsJSON(accept string) bool {
 // path only: whatever name or scheme the client used stays.
 func (s *Site) redirect(r *Request, name string) *Response {
 	location := (&url.URL{Path: "/" + name + "/", RawQuery: r.Query}).String()
-	resp := generated(http.StatusMovedPermanently, htmlType, page.Error(s.Page, http.StatusMovedPermanently))
+	resp := s.fail(http.StatusMovedPermanently)
 	resp.Header = append(resp.Header, "Location: "+location+"\r\n"...)
 	return resp
 }

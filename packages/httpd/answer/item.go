@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"micromirror/packages/httpd/cache"
 	"micromirror/packages/httpd/conditional"
@@ -46,6 +47,11 @@ func (s *Site) item(r *Request, name string, dir bool) (*cache.Item, error) {
 	if item := s.Cache.Get([]byte(name)); item != nil {
 		return item, nil
 	}
+	// Most names that are not in the cache are not in the tree either; that is
+	// found out before anything is watched.
+	if err := s.Tree.Exists(name); err != nil {
+		return nil, err
+	}
 	return s.Cache.Fill(name, cache.Need{Name: name}, func() (*cache.Item, []cache.Need, error) {
 		item, err := s.load(name)
 		return item, nil, err
@@ -79,6 +85,7 @@ func (s *Site) load(name string) (*cache.Item, error) {
 
 // finish writes the item's header lines.
 func finish(item *cache.Item, cacheControl string) {
+	item.Modified = item.ModTime.UTC().Format(http.TimeFormat)
 	v := conditional.Validators{ETag: item.ETag, ModTime: item.ModTime}
 	item.Validators = validatorLines(v, cacheControl)
 	header := append(bytes.Clone(item.Validators), "Content-Type: "+item.Type+"\r\n"...)

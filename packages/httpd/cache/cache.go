@@ -38,7 +38,12 @@ type Item struct {
 	Length     int64
 	Type       string // content type
 	ETag       string
+	Modified   string // ModTime as the header has it
 	ModTime    time.Time
+
+	// Warm is for the one who sends: the Unix second until which the file is
+	// taken to be in memory.
+	Warm atomic.Int64
 
 	refs atomic.Int32 // beyond the first
 	deps []dep        // under Cache.mu

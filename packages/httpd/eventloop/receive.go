@@ -83,15 +83,37 @@ func (l *loop) respond(c *conn, r *wire.Request) bool {
 		l.start(c, o)
 		return true
 	}
-	if r.Plain() && !bytes.Contains(r.Accept, []byte("json")) {
-		o.item = l.config.Site.Cached(r.Target)
-	}
-	if o.item != nil {
-		l.fromItem(c, o, r)
-	} else if !l.fromSite(c, o, r) {
+	if !l.fromCache(c, o, r) && !l.fromSite(c, o, r) {
 		return false
 	}
 	l.start(c, o)
+	return true
+}
+
+// fromCache answers what is asked most, if it is in the cache: a whole file or
+// listing, or whether it is still the one that the client has.
+func (l *loop) fromCache(c *conn, o *output, r *wire.Request) bool {
+	if r.Range != nil || r.IfMatch != nil || r.IfUnmodifiedSince != nil || bytes.Contains(r.Accept, []byte("json")) {
+		return false
+	}
+	item := l.config.Site.Cached(r.Target)
+	if item == nil {
+		return false
+	}
+	o.item = item
+	switch {
+	case r.IfNoneMatch == nil && r.IfModifiedSince == nil:
+		l.fromItem(c, o, r)
+	case r.IfNoneMatch != nil && string(r.IfNoneMatch) == item.ETag,
+		r.IfNoneMatch == nil && string(r.IfModifiedSince) == item.Modified:
+		l.fromResponse(c, o, r, &answer.Response{
+			Status: http.StatusNotModified, Header: item.Validators, Item: item, Name: item.Name,
+		})
+	default:
+		o.item = nil
+		item.Release()
+		return false
+	}
 	return true
 }
 

@@ -146,13 +146,13 @@ func (l *loop) send(c *conn, o *output) progress {
 		o.sent += int64(n) - headers
 	}
 	for room := int64(slice); len(o.body) > 0; {
-		if room <= 0 {
-			return blocked
-		}
 		s := &o.body[0]
 		if o.off == s.Length {
 			o.body, o.off = o.body[1:], 0
 			continue
+		}
+		if room <= 0 {
+			return blocked
 		}
 		n, p := l.sendSegment(c, o, s, room)
 		if p != complete {
@@ -184,6 +184,7 @@ func (l *loop) sendSegment(c *conn, o *output, s *answer.Segment, room int64) (i
 
 // sendPages sends a part of the item's file, once it is in memory.
 func (l *loop) sendPages(c *conn, o *output, off, length int64) (int64, progress) {
+	transmit := sendFile
 	if l.cold(o, off, length) {
 		o.item.Retain()
 		if l.disk.ask(fetch{loop: l, id: c.id, item: o.item, off: off, n: int(length)}) {
@@ -191,8 +192,9 @@ func (l *loop) sendPages(c *conn, o *output, off, length int64) (int64, progress
 			return 0, waiting
 		}
 		o.item.Release() // every helper is busy: this loop reads by itself
+		transmit = sendFileSlowly
 	}
-	n, e := sendFile(c.fd, o.item.File.FD(), &off, int(length))
+	n, e := transmit(c.fd, o.item.File.FD(), &off, int(length))
 	switch {
 	case e != 0:
 		return 0, sendError(e)
@@ -202,10 +204,24 @@ func (l *loop) sendPages(c *conn, o *output, off, length int64) (int64, progress
 	return int64(n), complete
 }
 
+// warm is for how long, in seconds, a small file that was found in memory is
+// believed to be there.
+const warm = 5
+
 // cold says whether sending would wait for the disk.
 func (l *loop) cold(o *output, off, length int64) bool {
+	small := o.item.Length <= slice
+	if small && o.item.Warm.Load() >= l.second {
+		return false
+	}
 	fd := o.item.File.FD()
-	return !resident(fd, off) || length > 4096 && !resident(fd, off+length-1)
+	if !resident(fd, off) || length > 4096 && !resident(fd, off+length-1) {
+		return true
+	}
+	if small && length == o.item.Length {
+		o.item.Warm.Store(l.second + warm)
+	}
+	return false
 }
 
 func sendError(e unix.Errno) progress {

@@ -47,8 +47,14 @@ func control(epoll, op, fd int, ev *unix.EpollEvent) syscall.Errno {
 	return e
 }
 
-// sendFile may read the disk, so the scheduler is told.
+// sendFile sends pages that are in memory.
 func sendFile(sock, file int, off *int64, n int) (int, syscall.Errno) {
+	r, _, e := syscall.RawSyscall6(unix.SYS_SENDFILE, uintptr(sock), uintptr(file), uintptr(unsafe.Pointer(off)), uintptr(n), 0, 0)
+	return int(r), e
+}
+
+// sendFileSlowly may read the disk, so the scheduler is told.
+func sendFileSlowly(sock, file int, off *int64, n int) (int, syscall.Errno) {
 	r, _, e := syscall.Syscall6(unix.SYS_SENDFILE, uintptr(sock), uintptr(file), uintptr(unsafe.Pointer(off)), uintptr(n), 0, 0)
 	return int(r), e
 }

@@ -47,13 +47,22 @@ func (t *Tree) Close() error { return t.root.Close() }
 func (t *Tree) Lookup(name string) (*File, error) {
 	f, err := t.open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
-		return nil, fmt.Errorf("open %q: %w", name, err)
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	if err := f.check(); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("open %q: %w", name, err)
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	return f, nil
+}
+
+// Exists returns nil if there is something under name, served or not.
+func (t *Tree) Exists(name string) error {
+	f, err := t.open(name, unix.O_PATH)
+	if err != nil {
+		return &fs.PathError{Op: "find", Path: name, Err: err}
+	}
+	return f.Close()
 }
 
 // open resolves name beneath the root. The kernel answers EAGAIN when a rename

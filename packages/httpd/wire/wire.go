@@ -24,12 +24,6 @@ type Request struct {
 	connection                           []byte
 }
 
-// Plain says that neither Range nor conditions shape the answer.
-func (r *Request) Plain() bool {
-	return r.Range == nil && r.IfNoneMatch == nil && r.IfModifiedSince == nil &&
-		r.IfMatch == nil && r.IfUnmodifiedSince == nil
-}
-
 // Verdict is what Parse made of the bytes.
 type Verdict int
 
