@@ -53,12 +53,9 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 	}
-	config, problems, err := node.ReadNode(f.node)
+	config, err := node.Load(ctx, f.node, log)
 	if err != nil {
 		return err
-	}
-	for _, p := range problems {
-		log.Warn("node configuration", "problem", p.String())
 	}
 	if f.confine {
 		policy := sandbox.Policy{UID: layout.HTTPD, GID: layout.HTTPD, Read: []string{f.root, f.state, f.run, f.node}, Write: []string{f.logs}}

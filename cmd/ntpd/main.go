@@ -34,12 +34,9 @@ type flags struct {
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
-	config, problems, err := node.ReadNode(f.node)
+	config, err := node.Load(ctx, f.node, log)
 	if err != nil {
 		return err
-	}
-	for _, p := range problems {
-		log.Warn("node configuration", "problem", p.String())
 	}
 	machine, err := clock.Open(f.rtc)
 	if err != nil {

@@ -61,12 +61,9 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err := f.enter(log); err != nil {
 		return err
 	}
-	config, problems, err := node.ReadNode(f.node)
+	config, err := node.Load(ctx, f.node, log)
 	if err != nil {
 		return err
-	}
-	for _, p := range problems {
-		log.Warn("node configuration", "problem", p.String())
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -34,8 +34,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"micromirror/packages/netd/firewall"
 	"micromirror/packages/netd/sysctl"

@@ -1,0 +1,50 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// awaitLimit is much longer than updated takes to restore the files.
+const awaitLimit = time.Minute
+
+// Load is how a daemon gets its configuration when it starts: it waits for the
+// files if need be and notes in the daemon's own log what is wrong with them.
+// Telling people about it on the console is left to updated.
+func Load(ctx context.Context, dir string, log *slog.Logger) (*Config, error) {
+	Await(ctx, dir, awaitLimit)
+	config, problems, err := ReadNode(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range problems {
+		log.Info("node configuration", "problem", p.String())
+	}
+	return config, nil
+}
+
+// Await returns when dir holds a node file, after limit at the latest: on the
+// first boot, and after /perm had to be made anew, the daemons start before
+// updated has restored the files from their second copy. What is there or not
+// afterwards is for ReadNode to say.
+func Await(ctx context.Context, dir string, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		f, err := os.Open(filepath.Join(dir, NodeFile))
+		if err == nil {
+			f.Close()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
