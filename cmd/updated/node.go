@@ -212,10 +212,13 @@ func checks(log *slog.Logger, state string) []health.Check {
 		{Name: "gateway", Needs: []string{"address"}, Gate: true, External: true, Run: health.Gateway(network)},
 		{Name: "clock", Needs: []string{"gateway"}, External: true, Run: health.Clock(layout.RunDir + "/ntpd/clock.json")},
 	}
-	config, _, err := node.ReadNode(layout.NodeDir)
+	config, problems, err := node.ReadNode(layout.NodeDir)
 	if err != nil {
 		log.Error("node configuration: no project is watched", "err", err)
 		return list
+	}
+	for _, p := range problems {
+		log.Warn("node configuration", "problem", p.String())
 	}
 	for _, p := range config.Projects() {
 		file := filepath.Join(layout.StateDir, "syncd", p.Name+".json")
