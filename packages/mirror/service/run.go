@@ -11,6 +11,7 @@ import (
 	"micromirror/packages/mirror"
 	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/status"
+	"micromirror/packages/mirror/trace"
 	"micromirror/packages/mirror/verify"
 	"micromirror/packages/mirror/worker"
 )
@@ -28,8 +29,38 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 		Stage:   filepath.Join(cfg.Stage, k.project.Name),
 		Dial:    mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
 		Gone:    gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink, Tolerate: k.tolerate(),
+		Own: mirror.OwnNames(k.own()),
 		Now: time.Now, Wait: mirror.Wait, Log: cfg.Log,
 		Progress: func(status.Progress) {},
+	}
+}
+
+// own names the files of the tree that are the node's.
+func (k *keeper) own() []string {
+	if name := trace.Name(&k.project, k.service.cfg.Node.Hostname()); name != "" {
+		return []string{name}
+	}
+	return nil
+}
+
+// told writes the project's trace after a whole run and asks the tree its age.
+func (k *keeper) told(r *mirror.Report) {
+	cfg, s := &k.service.cfg, &k.state
+	job := k.job(false)
+	err := trace.Write(&k.project, job.Tree, job.Stage, trace.Run{
+		Host: cfg.Node.Hostname(), Upstream: k.project.Upstream.Host, Started: s.LastStarted, Ended: s.LastEnded,
+		Received: r.FetchedBytes, Creator: "micromirror",
+	})
+	if err != nil {
+		cfg.Log.Warn(k.project.Name+": trace not written", "err", err)
+	}
+	f := k.project.Freshness
+	if s.ContentTime, err = trace.Age(f, job.Tree); err != nil {
+		cfg.Log.Warn(k.project.Name+": age is unknown", "err", err)
+	}
+	s.Stale = f.MaxAge > 0 && !s.ContentTime.IsZero() && s.LastEnded.Sub(s.ContentTime) > time.Duration(f.MaxAge)*time.Hour
+	if s.Stale {
+		cfg.Log.Warn(k.project.Name+": upstream is stale", "content_time", s.ContentTime, "max_age_hours", f.MaxAge)
 	}
 }
 
@@ -75,7 +106,7 @@ func (k *keeper) fetch(req request) func(context.Context, mirror.Job) (mirror.Ou
 	return func(ctx context.Context, j mirror.Job) (mirror.Outcome, error) {
 		return worker.Fetch(ctx, cfg.Worker, worker.Task{
 			Name: k.project.Name, Project: k.project, Tree: j.Tree, Stage: j.Stage, GoneFile: k.goneFile(),
-			Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink, Tolerate: j.Tolerate,
+			Own: k.own(), Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink, Tolerate: j.Tolerate,
 			Rate: int64(cfg.Node.Node.SyncRate) / int64(cfg.Parallel),
 		}, j.Progress)
 	}
@@ -98,6 +129,7 @@ func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
 	case err == nil:
 		s.Status, s.ErrorMsg, s.Failures, s.Serving = status.Idle, "", 0, true
 		s.LastUpdate, s.Size, s.Files = r.Listed, r.Bytes, r.Outcome.Files
+		k.told(&r)
 		if !r.Published {
 			cfg.Log.Info(name + ": unchanged")
 		}

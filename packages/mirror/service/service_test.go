@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -189,6 +190,8 @@ func TestWholeService(t *testing.T) {
 	cfg.Fetch = mirror.Fetch
 	p := cfg.Node.Fleet.Projects["demo"]
 	p.Upstream.Host, p.Upstream.Module = peer.Addr, "m"
+	p.Trace = project.Trace{File: "project/trace/{host}", Format: "date"}
+	p.Freshness = project.Freshness{File: "dists/x/InRelease", Kind: "mtime", MaxAge: 1}
 	cfg.Node.Fleet.Projects["demo"] = p
 	published := make(chan string, 10)
 	cfg.Published = func(name string) { published <- name }
@@ -213,6 +216,18 @@ func TestWholeService(t *testing.T) {
 		t.Errorf("trigger answered %q", got)
 	}
 	wait()
+	poll(t, "trace and age", func() bool {
+		_, err := os.Stat(filepath.Join(cfg.Mirror, "demo/project/trace/localhost"))
+		s := status.Load(cfg.State, "demo")
+		return err == nil && s.Status == status.Idle && s.Stale && !s.ContentTime.IsZero()
+	})
+	trigger(t, cfg.Run, "demo")
+	changed := status.Load(cfg.State, "demo").LastChange
+	last := status.Load(cfg.State, "demo").LastUpdate
+	poll(t, "a run without changes", func() bool { return status.Load(cfg.State, "demo").LastUpdate.After(last) })
+	if s := status.Load(cfg.State, "demo"); !s.LastChange.Equal(changed) {
+		t.Error("our own trace file counts as a change")
+	}
 	if got := trigger(t, cfg.Run, "nosuch"); got != `project "nosuch" is not hosted here` {
 		t.Errorf("trigger answered %q", got)
 	}
@@ -241,4 +256,19 @@ func trigger(t *testing.T, dir, line string) string {
 	answer := bufio.NewScanner(c)
 	answer.Scan()
 	return answer.Text()
+}
+
+// poll waits until something has come true.
+func poll(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("no %s", what)
+		case <-tick.C:
+		}
+	}
 }

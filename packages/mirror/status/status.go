@@ -40,11 +40,15 @@ type State struct {
 	NextSchedule time.Time `json:"next_schedule,omitzero"`
 	// LastChange is when something was published last.
 	LastChange time.Time `json:"last_change,omitzero"`
-	Upstream   string    `json:"upstream"`
-	Path       string    `json:"path"`
-	Size       int64     `json:"size"`
-	Files      int64     `json:"files"`
-	ErrorMsg   string    `json:"error_msg"`
+	// ContentTime is when upstream's tree says that it was made, and Stale that
+	// this is longer ago than the project's checker allows.
+	ContentTime time.Time `json:"content_time,omitzero"`
+	Stale       bool      `json:"stale"`
+	Upstream    string    `json:"upstream"`
+	Path        string    `json:"path"`
+	Size        int64     `json:"size"`
+	Files       int64     `json:"files"`
+	ErrorMsg    string    `json:"error_msg"`
 	// Failures counts failed runs in a row.
 	Failures int `json:"failures"`
 	// Serving is false while the tree may be inconsistent: httpd then answers
