@@ -2,7 +2,7 @@
 // when a run of package mirror is due, and tells how it went.
 //
 // Each project runs once a day (jittered), soon after a start when it is
-// overdue, at once on a trigger, and after a failure again with growing pauses.
+// overdue, at once on a trigger or push, and after a failure again with growing pauses.
 // A trigger during a run causes exactly one more run. At most Config.Parallel
 // runs are on at a time, so that one large project does not hold up the others.
 //
@@ -19,6 +19,7 @@ package service
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -32,6 +33,7 @@ import (
 
 	"micromirror/packages/mirror"
 	"micromirror/packages/mirror/plan"
+	"micromirror/packages/mirror/push"
 	"micromirror/packages/mirror/status"
 	"micromirror/packages/node"
 	"micromirror/packages/project"
@@ -110,6 +112,9 @@ func (s *Service) Run(ctx context.Context) error {
 		group.Go(s.keepers[name].start(ctx))
 	}
 	group.Go(func() error { return s.listen(ctx) })
+	if fleet := &s.cfg.Node.Fleet; fleet.MQTT.Broker != "" {
+		group.Go(func() error { return push.Listen(ctx, s.pushes()) })
+	}
 	return group.Wait()
 }
 
@@ -192,6 +197,27 @@ func (s *Service) Trigger(name string, allowShrink bool) error {
 func (s *Service) TriggerAll() {
 	for name := range s.keepers {
 		s.Trigger(name, false)
+	}
+}
+
+// pushes listens for what the fleet's upstream says about projects.
+func (s *Service) pushes() push.Config {
+	fleet := &s.cfg.Node.Fleet
+	c := push.Config{Broker: fleet.MQTT.Broker, Client: s.cfg.Node.Hostname(), Upstream: fleet.Upstream, Pushed: s.pushed, Log: s.cfg.Log}
+	if fleet.MQTT.TLS {
+		c.TLS = &tls.Config{}
+	}
+	return c
+}
+
+// pushed triggers all projects with the topic: several can be made of one
+// upstream project.
+func (s *Service) pushed(topic string) {
+	for name, k := range s.keepers {
+		if k.project.Topic == topic {
+			s.cfg.Log.Info("pushed", "project", name)
+			s.Trigger(name, false)
+		}
 	}
 }
 

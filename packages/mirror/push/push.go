@@ -1,0 +1,90 @@
+// Package push listens for upstream's word that a project has changed.
+//
+// The word is an MQTT message, QoS 0, whose topic is rsync/<upstream>/<topic>;
+// what it says does not matter. Promise: Listen calls back for each message
+// about the fleet's upstream, as long as the broker can be reached, and tries to
+// reach it for ever, with growing pauses. A broker that is gone, slow or hostile
+// costs nothing but the pushes: messages are bounded in size and callbacks must
+// not block. The daily run does not depend on it.
+//
+// Port 1883, or 8883 with TLS, is connected to. No files.
+package push
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// Config says whom to listen to.
+type Config struct {
+	// Broker is host or host:port.
+	Broker string
+	// TLS is nil for a plain connection.
+	TLS *tls.Config
+	// Client is the name to log in with, one for each node.
+	Client string
+	// Upstream is the second element of the topics, without a port.
+	Upstream string
+	// Pushed is called with the third.
+	Pushed func(topic string)
+	Log    *slog.Logger
+}
+
+// retry is the longest pause between two attempts to connect.
+const retry = 2 * time.Minute
+
+// Listen works until the context ends.
+func Listen(ctx context.Context, c Config) error {
+	filter := "rsync/" + hostOnly(c.Upstream) + "/+"
+	o := mqtt.NewClientOptions().AddBroker(c.address()).SetClientID(c.Client).SetCleanSession(true)
+	if c.TLS != nil {
+		o.SetTLSConfig(c.TLS)
+	}
+	o.SetConnectRetry(true).SetConnectRetryInterval(retry / 8).SetAutoReconnect(true).SetMaxReconnectInterval(retry)
+	o.SetKeepAlive(time.Minute).SetPingTimeout(20 * time.Second).SetConnectTimeout(20 * time.Second).SetWriteTimeout(20 * time.Second)
+	o.SetOrderMatters(false)
+	o.SetOnConnectHandler(func(m mqtt.Client) {
+		m.Subscribe(filter, 0, func(_ mqtt.Client, msg mqtt.Message) { c.message(msg.Topic()) })
+		c.Log.Info("listening for pushes", "broker", c.Broker, "topic", filter)
+	})
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
+		c.Log.Info("lost the push broker", "broker", c.Broker, "err", err)
+	})
+	client := mqtt.NewClient(o)
+	client.Connect() // retries by itself
+	<-ctx.Done()
+	client.Disconnect(0)
+	return context.Cause(ctx)
+}
+
+// address is the broker's URL.
+func (c *Config) address() string {
+	scheme, port := "tcp", "1883"
+	if c.TLS != nil {
+		scheme, port = "ssl", "8883"
+	}
+	if _, _, err := net.SplitHostPort(c.Broker); err != nil {
+		return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(c.Broker, port))
+	}
+	return fmt.Sprintf("%s://%s", scheme, c.Broker)
+}
+
+func (c *Config) message(topic string) {
+	if rest, ok := strings.CutPrefix(topic, "rsync/"+hostOnly(c.Upstream)+"/"); ok && len(rest) < 128 {
+		c.Pushed(rest)
+	}
+}
+
+func hostOnly(addr string) string {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	return addr
+}

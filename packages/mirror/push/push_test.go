@@ -1,0 +1,113 @@
+package push
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// broker accepts one client after the other and hands each that has subscribed
+// to the test.
+func broker(t *testing.T) (addr string, subscribed <-chan net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	ready := make(chan net.Conn)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(t, c, ready)
+		}
+	}()
+	return l.Addr().String(), ready
+}
+
+func serve(t *testing.T, c net.Conn, ready chan<- net.Conn) {
+	defer c.Close()
+	for {
+		p, err := packets.ReadPacket(c)
+		if err != nil {
+			return
+		}
+		switch p := p.(type) {
+		case *packets.ConnectPacket:
+			packets.NewControlPacket(packets.Connack).Write(c)
+		case *packets.SubscribePacket:
+			if len(p.Topics) != 1 || p.Topics[0] != "rsync/rsync.example.net/+" {
+				t.Errorf("subscribed to %q", p.Topics)
+			}
+			ack := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
+			ack.MessageID, ack.ReturnCodes = p.MessageID, []byte{0}
+			ack.Write(c)
+			ready <- c
+		}
+	}
+}
+
+func publish(t *testing.T, c net.Conn, topic string) {
+	t.Helper()
+	m := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+	m.TopicName, m.Payload = topic, []byte("x")
+	if err := m.Write(c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came")
+		panic("unreachable")
+	}
+}
+
+func TestPushesArriveAlsoAfterALoss(t *testing.T) {
+	addr, subscribed := broker(t)
+	pushed := make(chan string, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		ended <- Listen(ctx, Config{
+			Broker: addr, Client: "node", Upstream: "rsync.example.net:8730",
+			Pushed: func(topic string) { pushed <- topic }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		})
+	}()
+	c := receive(t, subscribed)
+	publish(t, c, "rsync/other.example.net/debian")
+	publish(t, c, "rsync/rsync.example.net/debian")
+	if got := receive(t, pushed); got != "debian" {
+		t.Errorf("pushed %q", got)
+	}
+	c.Close()
+	c = receive(t, subscribed)
+	publish(t, c, "rsync/rsync.example.net/fedora")
+	if got := receive(t, pushed); got != "fedora" {
+		t.Errorf("pushed %q", got)
+	}
+	cancel()
+	receive(t, ended)
+}
+
+func TestAddress(t *testing.T) {
+	for broker, want := range map[string]string{
+		"mqtt.example.net": "tcp://mqtt.example.net:1883", "mqtt.example.net:99": "tcp://mqtt.example.net:99", "2001:db8::1": "tcp://[2001:db8::1]:1883",
+	} {
+		c := Config{Broker: broker}
+		if got := c.address(); got != want {
+			t.Errorf("address of %q = %q, want %q", broker, got, want)
+		}
+	}
+}
