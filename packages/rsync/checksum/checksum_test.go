@@ -39,6 +39,9 @@ func TestWeak(t *testing.T) {
 			if got, want := Weak(data), plainWeak(data); got != want {
 				t.Errorf("%d bytes: %#x, want %#x", n, got, want)
 			}
+			if got, want := weakFrom(0, 0, data), plainWeak(data); got != want {
+				t.Errorf("%d bytes without instructions of their own: %#x, want %#x", n, got, want)
+			}
 		}
 	}
 }
@@ -137,4 +140,26 @@ func BenchmarkWeak(b *testing.B) {
 	for b.Loop() {
 		Weak(data)
 	}
+}
+
+func BenchmarkWeakPlain(b *testing.B) {
+	data := random(32 << 10)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		weakFrom(0, 0, data)
+	}
+}
+
+// FuzzWeak compares with the definition.
+func FuzzWeak(f *testing.F) {
+	f.Add(random(1000))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		want := plainWeak(data)
+		if got := Weak(data); got != want {
+			t.Errorf("%#x, want %#x", got, want)
+		}
+		if got := weakFrom(0, 0, data); got != want {
+			t.Errorf("without instructions of their own: %#x, want %#x", got, want)
+		}
+	})
 }

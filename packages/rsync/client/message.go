@@ -16,7 +16,6 @@ const maxMessages = 200
 type messages struct {
 	texts   []string // errors and warnings
 	last    string   // the latest of them, which explains a NoSend
-	errors  int      // how many files or things went wrong
 	ioError int32
 	noSend  func(ndx int32, reason string) error
 }
@@ -36,8 +35,9 @@ func (c *Conn) message(tag wire.Tag, p []byte) error {
 	m := &c.messages
 	switch tag {
 	case wire.ErrorXfer, wire.Error, wire.ErrorSock, wire.ErrorUTF8, wire.Warning:
-		m.text(tag, printable(string(p)))
-		c.log.Warn("server says", "text", m.last)
+		if m.text(printable(string(p))) {
+			c.log.Warn("server says", "text", m.last)
+		}
 	case wire.Info, wire.Log:
 		c.log.Debug("server says", "text", printable(string(p)))
 	case wire.IOError:
@@ -69,14 +69,14 @@ func (c *Conn) message(tag wire.Tag, p []byte) error {
 	return nil
 }
 
-func (m *messages) text(tag wire.Tag, text string) {
+// text keeps a text, and tells whether there was still room for it.
+func (m *messages) text(text string) bool {
 	m.last = text
-	if tag != wire.Warning || strings.HasPrefix(text, vanishedPrefix) {
-		m.errors++
+	if len(m.texts) == maxMessages {
+		return false
 	}
-	if len(m.texts) < maxMessages {
-		m.texts = append(m.texts, text)
-	}
+	m.texts = append(m.texts, text)
+	return true
 }
 
 // vanishedPrefix is how rsync reports a file that was there for the list only.
