@@ -125,19 +125,47 @@ func TestStaticAddressWithAdvertisedRouter(t *testing.T) {
 	}
 }
 
-func TestDuplicateAddressIsReportedAndTheOtherFamilyServes(t *testing.T) {
-	l := newLab(t)
-	l.gatewayUp("up0", "192.0.2.1/24", "2001:db8:1::10/64")
-	l.start(static())
-	l.onConsole("mm netd: address 192.0.2.10/24 on wan0 gateway 192.0.2.1")
+// conflict waits until the one address that another machine has is reported.
+func (l *lab) conflict(address string) {
+	l.t.Helper()
 	l.eventually("conflict", func() error {
 		s, err := l.state()
 		if err != nil {
 			return err
 		}
-		if len(s.Addresses) != 2 || s.Addresses[1].State != "conflict" {
-			return fmt.Errorf("state = %+v", s)
+		for _, a := range s.Addresses {
+			if a.Address.String() == address && a.State == "conflict" {
+				return nil
+			}
 		}
-		return nil
+		return fmt.Errorf("state = %+v", s.Addresses)
 	})
+}
+
+func TestDuplicateAddressIsReportedAndTheOtherFamilyServes(t *testing.T) {
+	for _, tc := range []struct{ name, taken, serves string }{
+		{"IPv6", "2001:db8:1::10/64", "address 192.0.2.10/24 on wan0 gateway 192.0.2.1"},
+		{"IPv4", "192.0.2.10/24", "address 2001:db8:1::10/64 on wan0 gateway 2001:db8:1::1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := newLab(t)
+			l.gatewayUp("up0", tc.taken)
+			l.start(static())
+			l.onConsole("mm netd: " + tc.serves)
+			l.conflict(tc.taken)
+			if out := l.inNode("ip", "-4", "addr", "show", "wan0"); tc.name == "IPv4" && strings.Contains(out, "192.0.2.10") {
+				t.Errorf("took an address that is in use:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestRouterThatAnswersForAllAddressesIsNoConflict(t *testing.T) {
+	l := newLab(t)
+	l.gatewayUp("up0", "192.0.2.1/32")
+	// Proxy ARP answers for what is routed elsewhere.
+	l.inNet("sysctl", "-qw", "net.ipv4.conf.up0.proxy_arp=1", "net.ipv4.ip_forward=1", "net.ipv4.neigh.up0.proxy_delay=0")
+	l.inNet("ip", "route", "add", "192.0.2.0/24", "dev", "lo")
+	l.start(Config{Addresses: prefixes("192.0.2.10/24"), Gateways: hosts("192.0.2.1")})
+	l.onConsole("mm netd: address 192.0.2.10/24 on wan0 gateway 192.0.2.1")
 }

@@ -68,6 +68,7 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
+	t.Parallel()
 	l := &lab{t: t, run: t.TempDir(), console: &safeBuffer{}}
 	l.node, l.net = l.namespace("node"), l.namespace("net")
 	l.cable("eth7", "up0")
@@ -219,6 +220,19 @@ func (l *lab) nodeHas(command string, want ...string) {
 			if !strings.Contains(string(out), w) {
 				return fmt.Errorf("no %q in:\n%s", w, out)
 			}
+		}
+		return nil
+	})
+}
+
+// reach waits until a host answers; a link that has just come up may lose the
+// first packets.
+func (l *lab) reach(namespace, host string) {
+	l.t.Helper()
+	l.eventually("ping "+host, func() error {
+		out, err := exec.Command("ip", "netns", "exec", namespace, "ping", "-c1", "-W1", host).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
 		}
 		return nil
 	})

@@ -31,6 +31,10 @@ type manager struct {
 	stop    context.CancelFunc
 	kicks   []chan struct{}
 
+	claims    map[netip.Addr]*claim
+	answers   chan claimed
+	sourceCtx context.Context // of what runs for the present uplink
+
 	rules    rules
 	neighbor neighbor
 	gateways map[netip.Addr]*gateway
@@ -61,6 +65,7 @@ func (m *manager) run(ctx context.Context) error {
 		return err
 	}
 	m.said, m.retried, m.gateways = map[netip.Prefix]bool{}, map[netip.Prefix]time.Time{}, map[netip.Addr]*gateway{}
+	m.answers = make(chan claimed)
 	g.Go(func() error { return m.loop(ctx, g, happened) })
 	return g.Wait()
 }
@@ -82,6 +87,8 @@ func (m *manager) loop(ctx context.Context, g *errgroup.Group, happened <-chan s
 				m.sources[u.source] = u.part
 				delete(m.waiting, u.source)
 			}
+		case a := <-m.answers:
+			m.answer(time.Now(), a)
 		case <-happened:
 			sleep(ctx, settle)
 		case <-look.C:
@@ -192,6 +199,7 @@ func (m *manager) start(ctx context.Context, g *errgroup.Group, updates chan<- u
 		m.stop()
 	}
 	ctx, m.stop = context.WithCancel(ctx)
+	m.sourceCtx, m.claims = ctx, map[netip.Addr]*claim{}
 	index := m.port.Index
 	m.sources, m.waiting, m.kicks, m.neighbor.kick = map[Source]part{Static: m.config.static()}, map[Source]bool{}, nil, make(chan struct{}, 1)
 	publish := func(s Source, p part) {
@@ -240,6 +248,7 @@ func (m *manager) reconcile(now time.Time) {
 	}
 	have = m.dropConflicts(now, have)
 	p := compare(now, want, have, m.waiting)
+	p = m.hold(now, p, have)
 	if !p.empty() {
 		m.explain(p)
 		err = m.kernel.apply(now, p)

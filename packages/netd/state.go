@@ -76,10 +76,17 @@ func describePorts(nics []uplink.NIC) []PortState {
 	return out
 }
 
-func addressState(a address, have observed) string {
+func (m *manager) addressState(a address, have observed) string {
 	i := slices.IndexFunc(have.addresses, func(k kernelAddress) bool { return k.prefix == a.prefix })
 	switch {
 	case i < 0:
+		c := m.claims[a.prefix.Addr()]
+		switch {
+		case c != nil && c.asking:
+			return "tentative"
+		case c != nil && c.holder != nil:
+			return "conflict"
+		}
 		return "missing"
 	case have.addresses[i].conflict():
 		return "conflict"
@@ -97,7 +104,7 @@ func (m *manager) publish(want part, have observed) {
 	s.SpeedMbit = speed(filepath.Join(m.env.Sys, "class/net", Uplink, "speed"))
 	s.Addresses, s.Gateways, s.DNS = []AddressState{}, []GatewayState{}, want.dns
 	for _, a := range want.addresses {
-		s.Addresses = append(s.Addresses, AddressState{a.prefix, a.source, addressState(a, have)})
+		s.Addresses = append(s.Addresses, AddressState{a.prefix, a.source, m.addressState(a, have)})
 	}
 	sorted := slices.SortedStableFunc(slices.Values(want.routes), func(a, b route) int { return a.metric - b.metric })
 	for _, r := range sorted {
@@ -120,6 +127,7 @@ func (m *manager) announce(want part, have observed) {
 			continue
 		}
 		m.said[a.Address] = true
+		m.proclaim(a.Address.Addr())
 		line := fmt.Sprintf("address %v on %s", a.Address, Uplink)
 		if gw, ok := gatewayOf(want.addresses[i], have.routes); ok {
 			line += " gateway " + gw.String()
