@@ -32,6 +32,10 @@ func (s *Site) Cached(target []byte) *cache.Item {
 	if item == nil {
 		return nil
 	}
+	if item.Missing {
+		item.Release()
+		return nil
+	}
 	if p := s.Status.Report().Of(item.Name); p != nil && !p.Serving {
 		item.Release()
 		return nil
@@ -45,11 +49,18 @@ func (s *Site) item(r *Request, name string, dir bool) (*cache.Item, error) {
 		return s.listing(r, name)
 	}
 	if item := s.Cache.Get([]byte(name)); item != nil {
+		if item.Missing {
+			item.Release()
+			return nil, tree.ErrNotExist
+		}
 		return item, nil
 	}
 	// Most names that are not in the cache are not in the tree either; that is
 	// found out before anything is watched.
 	if err := s.Tree.Exists(name); err != nil {
+		if errors.Is(err, tree.ErrNotExist) && s.Cache.Again(name) {
+			s.remember(name)
+		}
 		return nil, err
 	}
 	return s.Cache.Fill(name, cache.Need{Name: name}, func() (*cache.Item, []cache.Need, error) {
@@ -57,6 +68,22 @@ func (s *Site) item(r *Request, name string, dir bool) (*cache.Item, error) {
 		return item, nil, err
 	})
 }
+
+// remember keeps it in mind that a name is missing, should it still be.
+func (s *Site) remember(name string) {
+	item, err := s.Cache.Fill(name, cache.Need{Name: name, Missing: true}, func() (*cache.Item, []cache.Need, error) {
+		if err := s.Tree.Exists(name); !errors.Is(err, tree.ErrNotExist) {
+			return nil, nil, errAppeared
+		}
+		return &cache.Item{Name: name, Missing: true}, nil, nil
+	})
+	if err == nil {
+		item.Release()
+	}
+}
+
+// errAppeared means that a name came into being just now.
+var errAppeared = errors.New("exists")
 
 // load opens a file and prepares its header lines.
 func (s *Site) load(name string) (*cache.Item, error) {

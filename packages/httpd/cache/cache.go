@@ -18,6 +18,7 @@ package cache
 
 import (
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ import (
 
 // Item is one answer. It is immutable once made.
 type Item struct {
+	Missing    bool // there is no such file; nothing else is set
 	Name       string
 	File       *tree.File // nil for a listing
 	Header     []byte     // the lines of a 200, Date and Connection excepted
@@ -79,12 +81,16 @@ type Cache struct {
 	limits Limits
 	notify int // inotify
 
-	mu    sync.RWMutex
-	items map[string]*Item
-	bytes int64
-	dirs  map[string]*dir
-	wds   map[int32]*dir
-	buf   []byte
+	seed  maphash.Seed
+	asked [1024]atomic.Uint64 // hashes of missing names
+
+	mu      sync.RWMutex
+	items   map[string]*Item
+	bytes   int64
+	missing ring
+	dirs    map[string]*dir
+	wds     map[int32]*dir
+	buf     []byte
 }
 
 // New makes an empty cache for the tree at root.
@@ -96,7 +102,7 @@ func New(t *tree.Tree, root string, limits Limits) (*Cache, error) {
 	return &Cache{
 		tree: t, root: root, limits: limits, notify: fd,
 		items: map[string]*Item{}, dirs: map[string]*dir{}, wds: map[int32]*dir{},
-		buf: make([]byte, 64<<10),
+		buf: make([]byte, 64<<10), seed: maphash.MakeSeed(),
 	}, nil
 }
 
@@ -133,10 +139,11 @@ func (i *Item) Release() {
 }
 
 // Need is something that an item depends on: what Name means and, with Whole,
-// every entry of the directory that it is.
+// every entry of the directory that it is. With Missing the name may mean
+// nothing.
 type Need struct {
-	Name  string
-	Whole bool
+	Name           string
+	Whole, Missing bool
 }
 
 // maxNeeds bounds the further needs of one item; a listing with more
@@ -179,6 +186,9 @@ func (c *Cache) keep(key string, item *Item, deps []counted) {
 		c.drop(key, old)
 	}
 	c.makeRoom(size)
+	if item.Missing {
+		c.missing.put(c, key)
+	}
 	item.refs.Add(1)
 	item.key = key
 	c.items[key] = item

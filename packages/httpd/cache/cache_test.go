@@ -169,8 +169,8 @@ func TestChangeDuringFillIsNotKept(t *testing.T) {
 func TestListingDependsOnItsSubdirectories(t *testing.T) {
 	f := newFixture(t, roomy)
 	fill := func() {
-		item, err := f.cache.Fill("dists/", Need{"dists", true}, func() (*Item, []Need, error) {
-			return &Item{Body: []byte("x")}, []Need{{"dists/stable", true}}, nil
+		item, err := f.cache.Fill("dists/", Need{Name: "dists", Whole: true}, func() (*Item, []Need, error) {
+			return &Item{Body: []byte("x")}, []Need{{Name: "dists/stable", Whole: true}}, nil
 		})
 		f.must(err)
 		item.Release()
@@ -214,4 +214,61 @@ func TestLostNotificationsDropEverything(t *testing.T) {
 	f.cache.apply(event)
 	f.cache.mu.Unlock()
 	f.expect("pool/a.deb", "a1", true)
+}
+
+func (f *fixture) missing(name string) bool {
+	f.Helper()
+	f.cache.Sync()
+	item := f.cache.Get([]byte(name))
+	if item == nil {
+		return false
+	}
+	item.Release()
+	return item.Missing
+}
+
+func (f *fixture) fillMissing(name string) {
+	f.Helper()
+	item, err := f.cache.Fill(name, Need{Name: name, Missing: true}, func() (*Item, []Need, error) {
+		return &Item{Name: name, Missing: true}, nil, nil
+	})
+	f.must(err)
+	item.Release()
+}
+
+func TestMissingNamesAppear(t *testing.T) {
+	for name, appear := range map[string]func(f *fixture){
+		"pool/new":     func(f *fixture) { f.write("pool/new", "x") },
+		"new/a/b":      func(f *fixture) { f.write("new/a/b", "x") },
+		"pool/link/in": func(f *fixture) { f.write("dists/stable/in", "x") },
+		"later/in": func(f *fixture) {
+			f.must(os.Symlink("dists", filepath.Join(f.root, "later")))
+		},
+	} {
+		f := newFixture(t, roomy)
+		f.fillMissing(name)
+		f.write("pool/other", "x")
+		if !f.missing(name) {
+			t.Errorf("%s: forgotten because of something else", name)
+		}
+		appear(f)
+		if f.missing(name) {
+			t.Errorf("%s: still missing after it has appeared", name)
+		}
+	}
+}
+
+func TestMissingNamesAreFew(t *testing.T) {
+	f := newFixture(t, Limits{Items: 10000, Bytes: 1 << 20, Dirs: 100})
+	f.get("pool/a.deb")
+	for i := range 3 * maxMissing {
+		f.fillMissing(fmt.Sprint("none", i))
+	}
+	if n := f.cache.Len(); n != maxMissing+1 {
+		t.Errorf("%d items, want %d", n, maxMissing+1)
+	}
+	f.expect("pool/a.deb", "a1", false)
+	if f.cache.Again("x") || !f.cache.Again("x") {
+		t.Error("only the second question is a repetition")
+	}
 }

@@ -37,7 +37,7 @@ func (c *Cache) trace(needs []Need) ([]tree.Dep, bool) {
 	seen := map[tree.Dep]bool{}
 	for _, need := range needs {
 		traced, resolved, err := c.tree.Trace(need.Name)
-		if err != nil {
+		if err != nil && !(need.Missing && errors.Is(err, tree.ErrNotExist)) {
 			return nil, false
 		}
 		if need.Whole {

@@ -21,7 +21,8 @@ var errNotTraced = errors.New("name cannot be traced")
 
 // Trace returns every directory entry that is read when the kernel resolves
 // name, symbolic links followed, and the name without links. As long as none of
-// these entries changes, name means the same file.
+// these entries changes, name means the same file. With ErrNotExist come the
+// entries up to the one that is missing: until one of them changes, it is.
 func (t *Tree) Trace(name string) (deps []Dep, resolved string, err error) {
 	todo := strings.Split(name, "/")
 	cur := "."
@@ -47,6 +48,8 @@ func (t *Tree) Trace(name string) (deps []Dep, resolved string, err error) {
 		case errors.Is(err, unix.EINVAL):
 			cur = next
 			continue
+		case errors.Is(err, unix.ENOENT):
+			return deps, "", ErrNotExist
 		case err != nil:
 			return nil, "", classify(err)
 		}
