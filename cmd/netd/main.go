@@ -25,6 +25,7 @@ func main() {
 	var f flags
 	flag.StringVar(&f.node, "node", layout.NodeDir, "directory of node.json and fleet.json")
 	flag.StringVar(&f.run, "run", layout.RunDir+"/netd", "directory of the state and the name servers")
+	flag.StringVar(&f.state, "state", layout.StateDir+"/netd", "directory of the last configuration that worked")
 	flag.StringVar(&f.models, "hardware", layout.HardwareDir, "directory of the hardware models")
 	flag.StringVar(&f.resolv, "resolv", "/tmp/resolv.conf", "link to make to the name servers; empty for none")
 	flag.StringVar(&f.modprobe, "modprobe", "/user/modprobe", "program that the kernel asks for modules; empty for none")
@@ -34,8 +35,8 @@ func main() {
 }
 
 type flags struct {
-	node, run, models, resolv, modprobe string
-	confine                             bool
+	node, run, state, models, resolv, modprobe string
+	confine                                    bool
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
@@ -54,7 +55,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		log.Warn("no hardware models: any port may be the uplink", "err", err)
 	}
-	env := netd.Env{Proc: "/proc/sys", Sys: "/sys", Run: f.run, Log: log, Ready: func() error { return f.enter(log) }}
+	env := netd.Env{Proc: "/proc/sys", Sys: "/sys", Run: f.run, Working: f.state + "/working.json", Log: log, Ready: func() error { return f.enter(log) }}
 	return netd.Run(ctx, netd.FromNode(config, models), env)
 }
 
@@ -92,12 +93,15 @@ func (f *flags) linkResolver() error {
 }
 
 func (f *flags) enter(log *slog.Logger) error {
+	if err := sandbox.Own(f.state, 0, 0, 0o755); err != nil {
+		log.Error("state", "err", err)
+	}
 	if !f.confine {
 		return nil
 	}
 	return sandbox.Enter(sandbox.Policy{
 		KeepCaps: []cap.Value{cap.NET_ADMIN, cap.NET_RAW},
 		Read:     []string{"/sys", "/proc", f.node},
-		Write:    []string{f.run, "/proc/sys/net"},
+		Write:    []string{f.run, f.state, "/proc/sys/net"},
 	}, log)
 }

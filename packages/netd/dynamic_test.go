@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"micromirror/packages/netd/firewall"
 )
 
 // dnsmasq serves DHCP, and with more arguments advertises itself as a router.
@@ -168,4 +171,47 @@ func TestRouterThatAnswersForAllAddressesIsNoConflict(t *testing.T) {
 	l.inNet("ip", "route", "add", "192.0.2.0/24", "dev", "lo")
 	l.start(Config{Addresses: prefixes("192.0.2.10/24"), Gateways: hosts("192.0.2.1")})
 	l.onConsole("mm netd: address 192.0.2.10/24 on wan0 gateway 192.0.2.1")
+}
+
+func TestWrongGatewayIsRescuedByDHCP(t *testing.T) {
+	l := newLab(t)
+	l.patience, l.working = time.Second, filepath.Join(t.TempDir(), "working.json")
+	l.gatewayUp("up0", "198.51.100.1/24")
+	l.dnsmasq("--dhcp-range=198.51.100.50,198.51.100.50,2m")
+	c := static()
+	c.Firewall = firewall.Default(true)
+	l.start(c)
+	l.onConsole("mm netd: address 198.51.100.50/24 on wan0 gateway 198.51.100.1")
+	l.nodeHas("ip addr show wan0", "inet 192.0.2.10/24")
+	if out := l.inNode("nft", "list", "ruleset"); strings.Contains(out, "dport 80") {
+		t.Errorf("serves although the addresses are wrong:\n%s", out)
+	}
+	// The host puts his side right.
+	l.gatewayUp("up0", "192.0.2.1/24")
+	l.onConsole("mm netd: network as configured again")
+	l.nodeHas("nft list ruleset", "tcp dport 80")
+	l.eventually("the lease goes", func() error {
+		if out := l.inNode("ip", "addr"); strings.Contains(out, "198.51.100.50") {
+			return fmt.Errorf("still there:\n%s", out)
+		}
+		return nil
+	})
+}
+
+func TestNewConfigurationThatLosesTheGatewayIsRolledBack(t *testing.T) {
+	l := newLab(t)
+	l.working = filepath.Join(t.TempDir(), "working.json")
+	l.gatewayUp("up0", "192.0.2.1/24", "2001:db8:1::1/64")
+	l.start(static())
+	l.eventually("configuration works", func() error { _, err := os.Stat(l.working); return err })
+	l.stop()
+	l.patience = 5 * time.Second // longer than it takes to check an address
+	l.start(Config{Addresses: prefixes("203.0.113.10/24"), Gateways: hosts("203.0.113.1")})
+	l.nodeHas("ip addr show wan0", "inet 203.0.113.10/24")
+	l.nodeHas("ip addr show wan0", "inet 192.0.2.10/24", "inet6 2001:db8:1::10/64")
+	l.nodeHas("ip route", "default via 192.0.2.1")
+	l.reach(l.node, "192.0.2.1")
+	if out := l.inNode("ip", "addr"); strings.Contains(out, "203.0.113.10") {
+		t.Errorf("the new address is still there:\n%s", out)
+	}
 }

@@ -2,9 +2,8 @@ package netd
 
 import "micromirror/packages/netd/firewall"
 
-// rules are the firewall's, wanted and as far as they are there.
+// rules are the way to the firewall.
 type rules struct {
-	want firewall.Config
 	wall *firewall.Firewall
 }
 
@@ -21,7 +20,7 @@ func (m *manager) guard() {
 		if s.Applied {
 			m.env.Log.Warn("firewall was gone, restoring it")
 		}
-		err = m.rules.wall.Apply(m.rules.want)
+		err = m.rules.wall.Apply(m.config.Firewall)
 	}
 	text := ""
 	if err != nil {

@@ -20,8 +20,10 @@ import (
 
 // job is the netd that the re-executed test binary runs in a namespace.
 type job struct {
-	Config Config
-	Run    string
+	Config   Config
+	Run      string
+	Working  string
+	Patience time.Duration
 }
 
 const jobVar = "NETD_TEST_JOB"
@@ -48,7 +50,7 @@ func runJob(text string) int {
 		cancel()
 	}()
 	log := daemon.NewLog("netd", os.Stderr, os.Stdout)
-	err := Run(ctx, j.Config, Env{Proc: "/proc/sys", Sys: "/sys", Run: j.Run, Log: log})
+	err := Run(ctx, j.Config, Env{Proc: "/proc/sys", Sys: "/sys", Run: j.Run, Working: j.Working, Patience: j.Patience, Log: log})
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -62,6 +64,8 @@ type lab struct {
 	t         *testing.T
 	node, net string
 	run       string
+	working   string        // file of the last configuration that worked
+	patience  time.Duration // zero for the usual
 	console   *safeBuffer
 	stop      func()
 }
@@ -136,7 +140,7 @@ func (l *lab) peer(args ...string) (kill func()) {
 // start runs netd in the node.
 func (l *lab) start(c Config) {
 	l.t.Helper()
-	text, err := json.Marshal(job{Config: c, Run: l.run})
+	text, err := json.Marshal(job{Config: c, Run: l.run, Working: l.working, Patience: l.patience})
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -21,9 +21,10 @@ import (
 
 // manager holds all state in one goroutine; sources send it what they learn.
 type manager struct {
-	config Config
-	env    Env
-	kernel *kernel
+	config   Config // in force
+	fallback fallback
+	env      Env
+	kernel   *kernel
 
 	port    uplink.NIC // the uplink; Index 0 means none yet
 	sources map[Source]part
@@ -75,7 +76,7 @@ func (m *manager) loop(ctx context.Context, g *errgroup.Group, happened <-chan s
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		if m.choose() {
+		if m.choose() || m.reconsider(time.Now()) {
 			m.start(ctx, g, updates)
 		}
 		m.reconcile(time.Now())
@@ -193,6 +194,36 @@ func (m *manager) adopt(n uplink.NIC) error {
 	return nil
 }
 
+// reconsider changes to another configuration if the one in force does not work,
+// and reports whether it did.
+func (m *manager) reconsider(now time.Time) bool {
+	answered := false
+	for addr, gw := range m.gateways {
+		own := m.config.DHCP || slices.Contains(m.config.Gateways, addr) || m.fallback.mode != Rescue
+		answered = answered || own && gw.reachable
+	}
+	changed, err := m.fallback.step(now, m.port.Carrier, answered)
+	if err != nil {
+		m.env.Log.Error("fallback", "err", err)
+	}
+	if !changed || m.port.Index == 0 {
+		return false
+	}
+	m.config = m.fallback.effective()
+	m.state.Mode, m.state.Firewall.Applied = m.fallback.mode, false
+	m.gateways = map[netip.Addr]*gateway{}
+	m.guard()
+	switch m.fallback.mode {
+	case Configured:
+		daemon.Notice(m.env.Log, "network as configured again")
+	case Previous:
+		m.env.Log.Error("no gateway of the new configuration answers, going back to the last that worked")
+	case Rescue:
+		m.env.Log.Error("no gateway answers: check addresses and gateway; trying DHCP to fetch a corrected node file")
+	}
+	return true
+}
+
 // start lets the sources learn about a new uplink.
 func (m *manager) start(ctx context.Context, g *errgroup.Group, updates chan<- update) {
 	if m.stop != nil {
@@ -219,16 +250,17 @@ func (m *manager) start(ctx context.Context, g *errgroup.Group, updates chan<- u
 		})
 	}
 	m.tellSwitch(ctx, g, index)
-	if m.config.DHCP {
+	dynamic := m.config.DHCP || m.fallback.mode == Rescue
+	if dynamic {
 		launch(DHCP, func(kick <-chan struct{}) error {
 			c := dhcp.Client{Exchange: dhcp.Wire{Interface: Uplink, Hostname: m.config.Hostname}, Kick: kick, Log: m.env.Log}
 			return c.Run(ctx, func(l *dhcp.Lease) { publish(DHCP, fromLease(l)) })
 		})
 	}
-	if m.config.routers() {
+	if dynamic || m.config.routers() {
 		launch(Router, func(kick <-chan struct{}) error {
 			c := router.Client{Index: index, Kick: kick, Log: m.env.Log}
-			return c.Run(ctx, func(s router.State) { publish(Router, fromRouters(s, mac(index), m.config.DHCP)) })
+			return c.Run(ctx, func(s router.State) { publish(Router, fromRouters(s, mac(index), dynamic)) })
 		})
 	}
 }

@@ -9,6 +9,10 @@
 // what netd put there is ever removed, and at start nothing is before each
 // source has spoken, so a restart does not interrupt a single connection.
 //
+// A configuration whose gateway does not answer is not the end: a new one goes
+// back to the last that worked, and before any has worked, DHCP and router
+// advertisements are tried beside it so that a corrected one can be fetched.
+//
 // The firewall (package firewall) is up before the first link, and put back if it
 // is missing.
 //
@@ -17,7 +21,7 @@
 // Failure: what the kernel refuses is reported and tried again; one address
 // family serves on without the other; on exit everything stays configured.
 //
-// Files: <run>/resolv.conf (name servers, replaced whole; /etc/resolv.conf of
+// Files: <working> (the last configuration that worked), <run>/resolv.conf (name servers, replaced whole; /etc/resolv.conf of
 // the image leads there), <run>/state.json (a State; read by the health checks
 // and the console). Ports: UDP 67/68 and ICMPv6 while asking.
 //
@@ -25,6 +29,7 @@
 package netd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -64,7 +69,12 @@ type Env struct {
 	Proc string // /proc/sys
 	Sys  string // /sys
 	Run  string // directory for resolv.conf and state.json
-	Log  *slog.Logger
+	// Working is the file of the last configuration that worked; empty keeps none.
+	Working string
+	// Patience is how long a configuration may be without an answer before
+	// another is tried; zero for the usual minutes.
+	Patience time.Duration
+	Log      *slog.Logger
 	// Ready, if not nil, is called when everything that needs more than the
 	// network's capabilities is done: the place to enter a sandbox.
 	Ready func() error
@@ -112,10 +122,14 @@ func Run(ctx context.Context, c Config, env Env) error {
 			return err
 		}
 	}
-	m := &manager{config: c, env: env, kernel: k, state: State{Uplink: Uplink, Parameters: describeFailures(failures)}}
-	m.rules.want, m.state.Firewall.Problems = c.Firewall.Check()
+	m := &manager{config: c, fallback: fallback{file: env.Working, patience: cmp.Or(env.Patience, patience), given: c}, env: env, kernel: k, state: State{Mode: Configured, Uplink: Uplink, Parameters: describeFailures(failures)}}
+	m.fallback.given.Firewall, m.state.Firewall.Problems = c.Firewall.Check()
+	m.config = m.fallback.given
 	for _, p := range m.state.Firewall.Problems {
 		env.Log.Warn("firewall list entry left out", "entry", p)
+	}
+	if err := m.fallback.open(); err != nil {
+		env.Log.Warn("starting without a fallback", "err", err)
 	}
 	m.guard()
 	return m.run(ctx)

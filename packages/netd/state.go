@@ -18,6 +18,7 @@ import (
 
 // State is what netd tells the other daemons in <run>/state.json.
 type State struct {
+	Mode       Mode           `json:"mode"`
 	Uplink     string         `json:"uplink"`
 	MAC        string         `json:"mac,omitempty"`
 	Driver     string         `json:"driver,omitempty"`
