@@ -25,6 +25,7 @@ func read(path string, v any) error {
 }
 
 type network struct {
+	Mode      string `json:"mode"`
 	MAC       string `json:"mac"`
 	Carrier   bool   `json:"carrier"`
 	Addresses []struct {
@@ -65,7 +66,7 @@ func Address(file string) func(context.Context) error {
 			return err
 		}
 		usable := 0
-		var bad error
+		bad := outOfMode(n.Mode)
 		for _, a := range n.Addresses {
 			if a.State == "ok" {
 				usable++
@@ -82,6 +83,17 @@ func Address(file string) func(context.Context) error {
 			return Warning(bad)
 		}
 	}
+}
+
+// outOfMode says in plain words that the node file is not in force.
+func outOfMode(mode string) error {
+	switch mode {
+	case "rescue":
+		return errors.New("no gateway of the node file has ever answered: check addresses and gateway")
+	case "previous":
+		return errors.New("the new node file's gateway does not answer, the former one is in force")
+	}
+	return nil
 }
 
 // Gateway returns a check that a gateway answers; those that do not beside it
