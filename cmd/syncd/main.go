@@ -58,11 +58,11 @@ type flags struct {
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
-	if err := f.enter(log); err != nil {
-		return err
-	}
 	config, err := node.Load(ctx, f.node, log)
 	if err != nil {
+		return err
+	}
+	if err := f.enter(log); err != nil {
 		return err
 	}
 	self, err := os.Executable()

@@ -110,9 +110,11 @@ func (n *box) identity(flags int, f func(*os.File) error) error {
 	return f(dev)
 }
 
-// restore brings the identity back to a /perm that was made anew. The daemons
-// that started without it start again.
+// restore brings the identity back to a /perm that was made anew. Daemons wait
+// for a node file that is not there; those that started with a damaged one start
+// again.
 func (n *box) restore() {
+	_, missing := os.Stat(filepath.Join(layout.NodeDir, node.NodeFile))
 	var restored []string
 	err := n.identity(os.O_RDONLY, func(dev *os.File) error {
 		set, err := identity.Read(dev)
@@ -128,6 +130,9 @@ func (n *box) restore() {
 		return
 	}
 	daemon.Notice(n.log, "identity restored: "+strings.Join(restored, ", "))
+	if missing != nil {
+		return
+	}
 	s := supervise.Services{Proc: "/proc", Dir: "/user", Self: os.Getpid(), Kill: func(pid int) error { return syscall.Kill(pid, syscall.SIGTERM) }}
 	if err := s.Restart(); err != nil {
 		n.log.Error("daemons still run without it", "err", err)
