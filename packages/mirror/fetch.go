@@ -100,13 +100,15 @@ func attempt(ctx context.Context, j *Job, s *stage) (Outcome, error) {
 		out.Failed = fmt.Errorf("%d files, such as %q: %w", len(failed), list.Name(i), err)
 		break
 	}
-	out.Complete = len(failed) == 0
+	// What upstream has not been able to send for long is left out; what does not
+	// fit together is not published without.
+	out.Complete = len(failed) == 0 || j.TolerateFailed && !errors.Is(out.Failed, verify.ErrInconsistent)
 	out.FetchedFiles, out.FetchedBytes = p.Counts.FetchFiles, p.Counts.FetchBytes
 	if out.Complete && p.Unchanged() {
 		return out, nil
 	}
 	out.Proposal = s.path(proposalFile)
-	return out, j.propose(out.Proposal, list, p, failed)
+	return out, j.propose(out.Proposal, list, p, failed, out.Complete)
 }
 
 // checkList refuses lists that do not describe a tree.
@@ -255,25 +257,33 @@ func (j *Job) missing(s *stage, list *flist.List, p *plan.Plan) ([]int, error) {
 		return nil, err
 	}
 	defer root.Close()
-	wanted := make(map[string]bool, len(p.Fetch))
-	for _, i := range p.Fetch {
-		wanted[stageName(list.Name(i))] = true
-	}
-	have, err := s.drop(root, wanted)
+	leftovers, err := s.leftovers(root)
 	if err != nil {
 		return nil, err
 	}
-	if err := j.room(p, have); err != nil {
-		return nil, err
+	if len(leftovers) == 0 {
+		return p.Fetch, j.room(p, 0)
 	}
 	trusted := s.trusted()
-	var need []int
+	need := make([]int, 0, len(p.Fetch))
+	var have int64
 	for _, i := range p.Fetch {
+		name := stageName(list.Name(i))
+		if size, ok := leftovers[name]; ok {
+			have += size
+			delete(leftovers, name)
+		} else {
+			need = append(need, i)
+			continue
+		}
 		if !staged(root, list, i, trusted) {
 			need = append(need, i)
 		}
 	}
-	return need, nil
+	if err := s.discard(leftovers); err != nil {
+		return nil, err
+	}
+	return need, j.room(p, have)
 }
 
 // staged reports whether file i is complete in the stage. A file that may have
@@ -326,8 +336,10 @@ func (j *Job) verify(s *stage, list *flist.List, p *plan.Plan, failed map[int]er
 			failed[i] = fmt.Errorf("%d bytes instead of %d", st.Size, list.Size(i))
 		}
 	}
-	if len(failed) == 0 && !j.Tolerate {
-		failed = verify.Check(j.verifyInput(s, list, p), p.Tops())
+	if !j.Tolerate && (len(failed) == 0 || j.TolerateFailed) {
+		if faults := verify.Check(j.verifyInput(s, list, p), p.Tops()); len(faults) > 0 {
+			failed = faults
+		}
 	}
 	return failed, s.checkpoint()
 }
@@ -352,7 +364,7 @@ func (j *Job) verifyInput(s *stage, list *flist.List, p *plan.Plan) verify.Input
 }
 
 // propose writes the plan file.
-func (j *Job) propose(name string, list *flist.List, p *plan.Plan, failed map[int]error) error {
+func (j *Job) propose(name string, list *flist.List, p *plan.Plan, failed map[int]error, complete bool) error {
 	f, err := os.Create(name)
 	if err != nil {
 		return fmt.Errorf("write plan: %w", err)
@@ -363,7 +375,7 @@ func (j *Job) propose(name string, list *flist.List, p *plan.Plan, failed map[in
 	for i := range failed {
 		skip[i] = true
 	}
-	if err := p.Write(w, j.Project.Name, func(i int) string { return stageName(list.Name(i)) }, skip); err != nil {
+	if err := p.Write(w, j.Project.Name, func(i int) string { return stageName(list.Name(i)) }, skip, complete); err != nil {
 		return err
 	}
 	if err := w.Flush(); err != nil {

@@ -12,7 +12,8 @@
 //     I/O error by its sender, or that would make more of the tree vanish than
 //     the project allows.
 //   - An index file is published only when every file that its list came with is
-//     there. After a run with failures only content is.
+//     there. After a run with failures only content is, unless
+//     Job.TolerateFailed says so.
 //   - Index files that do not fit together or name files that upstream does not
 //     have (package verify) are not published, unless Job.Tolerate says so.
 //   - What vanished upstream is kept for the grace period.
@@ -74,6 +75,9 @@ type Job struct {
 	// Tolerate publishes index files that do not fit together: what upstream
 	// shows unchanged for hours is how it is.
 	Tolerate bool
+	// TolerateFailed publishes without the files that upstream fails to send,
+	// which otherwise hold back every index and deletion.
+	TolerateFailed bool
 	// Attempts is how often one run connects; 0 means 3.
 	Attempts int
 	// Now is the clock; Wait sleeps between attempts.
@@ -97,7 +101,8 @@ type Outcome struct {
 	FetchedFiles, FetchedBytes int64
 	// Proposal is the plan file to commit; empty when there is nothing to do.
 	Proposal string
-	// Complete is false when some files failed; Failed names the first of them.
+	// Complete is false when some files failed and are not tolerated; Failed names
+	// one of them in either case.
 	Complete bool
 	Failed   error
 }

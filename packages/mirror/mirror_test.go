@@ -277,6 +277,14 @@ func TestFailedFileHoldsBackIndexes(t *testing.T) {
 	if string(got) != "release one" || !w.has("pool/e") || !w.has("pool/b/b_1.deb") || w.has("pool/f") {
 		t.Errorf("after a partial run: InRelease %q, report %+v", got, r)
 	}
+	w.job.TolerateFailed = true
+	if r := w.mustRun(); r.Failed == nil || w.has("pool/d") || w.has("pool/f") || w.has("pool/b/b_1.deb") {
+		t.Errorf("tolerated run: %+v", r)
+	}
+	got, _ = os.ReadFile(filepath.Join(w.job.Tree, "dists/one/InRelease"))
+	if string(got) != "names d and e" {
+		t.Errorf("after a tolerated run InRelease is %q", got)
+	}
 	w.upstream.Fail = nil
 	w.mustRun()
 	w.same()

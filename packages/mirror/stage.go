@@ -149,24 +149,29 @@ func (s *stage) clean() error {
 	return errors.Join(tree.Discard(s.path(newDir)), os.MkdirAll(s.path(newDir), 0o700))
 }
 
-// drop removes leftovers of content that the plan does not want, and says how
-// many bytes of what it wants are there.
-func (s *stage) drop(root *tree.Root, wanted map[string]bool) (int64, error) {
-	var have int64
+// leftovers returns what earlier runs left in new, with sizes.
+func (s *stage) leftovers(root *tree.Root) (map[string]int64, error) {
+	left := map[string]int64{}
+	var entries []tree.Entry
 	for i := range 256 {
 		dir := fmt.Sprintf("%s/%02x", newDir, i)
-		entries, err := root.List(dir, nil)
-		if err != nil {
-			return 0, err
+		var err error
+		if entries, err = root.List(dir, entries[:0]); err != nil {
+			return nil, err
 		}
 		for _, e := range entries {
-			name := dir + "/" + e.Name
-			if wanted[name] {
-				have += e.Size
-			} else if err := os.RemoveAll(s.path(name)); err != nil {
-				return 0, fmt.Errorf("clean stage: %w", err)
-			}
+			left[dir+"/"+e.Name] = e.Size
 		}
 	}
-	return have, nil
+	return left, nil
+}
+
+// discard removes leftovers that no plan wants any more.
+func (s *stage) discard(left map[string]int64) error {
+	for name := range left {
+		if err := os.RemoveAll(s.path(name)); err != nil {
+			return fmt.Errorf("clean stage: %w", err)
+		}
+	}
+	return nil
 }

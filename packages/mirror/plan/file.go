@@ -28,10 +28,10 @@ type Header struct {
 }
 
 // Write writes the plan. stage names the staged content of an entry. Entries in
-// failed are left out, with the hard links to them, and with them everything
-// that must not be published before them.
-func (p *Plan) Write(w io.Writer, projectName string, stage func(i int) string, failed map[int]bool) error {
-	complete := len(failed) == 0
+// failed are left out, with the hard links to them; unless the plan is to be
+// complete all the same, so is everything that must not be published before
+// them.
+func (p *Plan) Write(w io.Writer, projectName string, stage func(i int) string, failed map[int]bool, complete bool) error {
 	o := &output{w: bufio.NewWriterSize(w, 1<<16)}
 	o.line(fmt.Appendf(nil, "%s %q %t\n", magic, projectName, complete))
 	p.writeDirs(o)

@@ -47,7 +47,7 @@ func write(t *testing.T, have, want []string, failed ...string) string {
 		bad[i] = true
 	}
 	var b bytes.Buffer
-	if err := p.Write(&b, "demo", func(i int) string { return "new/" + list.Base(i) }, bad); err != nil {
+	if err := p.Write(&b, "demo", func(i int) string { return "new/" + list.Base(i) }, bad, len(bad) == 0); err != nil {
 		t.Fatal(err)
 	}
 	var lines []string
@@ -112,7 +112,7 @@ time dists`},
 func TestReadRefusesDamage(t *testing.T) {
 	var b bytes.Buffer
 	p := &Plan{}
-	if err := p.Write(&b, "demo", nil, nil); err != nil {
+	if err := p.Write(&b, "demo", nil, nil, true); err != nil {
 		t.Fatal(err)
 	}
 	whole := b.String()

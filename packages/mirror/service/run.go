@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,7 +29,8 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 		Tree:    filepath.Join(cfg.Mirror, filepath.FromSlash(k.project.Path)),
 		Stage:   filepath.Join(cfg.Stage, k.project.Name),
 		Dial:    mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
-		Gone:    gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink, Tolerate: k.tolerate(),
+		Gone:    gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink,
+		Tolerate: k.lasting(verify.ErrInconsistent, patienceInconsistent), TolerateFailed: k.lasting(mirror.ErrPart, patienceFailed),
 		Own: mirror.OwnNames(k.own()),
 		Now: time.Now, Wait: mirror.Wait, Log: cfg.Log,
 		Progress: func(status.Progress) {},
@@ -64,14 +66,18 @@ func (k *keeper) told(r *mirror.Report) {
 	}
 }
 
-// patience is the number of failed runs after which an inconsistency is taken
-// for upstream's lasting state; with the growing pauses that is about five hours.
-const patience = 13
+// After that many failed runs what upstream shows is taken for its lasting state:
+// with the growing pauses files that it fails to send are waited for some
+// minutes, indexes that do not fit together about five hours.
+const (
+	patienceFailed       = 5
+	patienceInconsistent = 13
+)
 
-// tolerate reports whether upstream has been inconsistent for so long that
-// holding its index back does more harm than publishing it.
-func (k *keeper) tolerate() bool {
-	return k.state.Failures >= patience && strings.Contains(k.state.ErrorMsg, verify.ErrInconsistent.Error())
+// lasting reports whether holding indexes back does more harm than publishing
+// them.
+func (k *keeper) lasting(reason error, patience int) bool {
+	return k.state.Failures >= patience && strings.Contains(k.state.ErrorMsg, reason.Error())
 }
 
 // run does one run, keeps the state up to date, and returns the pause after it.
@@ -106,7 +112,7 @@ func (k *keeper) fetch(req request) func(context.Context, mirror.Job) (mirror.Ou
 	return func(ctx context.Context, j mirror.Job) (mirror.Outcome, error) {
 		return worker.Fetch(ctx, cfg.Worker, worker.Task{
 			Name: k.project.Name, Project: k.project, Tree: j.Tree, Stage: j.Stage, GoneFile: k.goneFile(),
-			Own: k.own(), Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink, Tolerate: j.Tolerate,
+			Own: k.own(), Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink, Tolerate: j.Tolerate, TolerateFailed: j.TolerateFailed,
 			Rate: int64(cfg.Node.Node.SyncRate) / int64(cfg.Parallel),
 		}, j.Progress)
 	}
@@ -127,7 +133,13 @@ func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
 	}
 	switch {
 	case err == nil:
-		s.Status, s.ErrorMsg, s.Failures, s.Serving = status.Idle, "", 0, true
+		s.Status, s.Serving = status.Idle, true
+		if r.Failed == nil {
+			s.ErrorMsg, s.Failures = "", 0
+		} else { // tolerated, and again tomorrow
+			s.ErrorMsg = fmt.Errorf("%w, published without: %w", mirror.ErrPart, r.Failed).Error()
+			cfg.Log.Warn(name+": incomplete", "err", s.ErrorMsg)
+		}
 		s.LastUpdate, s.Size, s.Files = r.Listed, r.Bytes, r.Outcome.Files
 		k.told(&r)
 		if !r.Published {

@@ -319,7 +319,7 @@ func (k *keeper) first() time.Duration {
 // one, both with jitter so that the nodes of a fleet do not come all at once.
 func (k *keeper) pause() time.Duration {
 	d := k.service.cfg.Interval
-	if n := k.state.Failures; n > 0 {
+	if n := k.state.Failures; n > 0 && k.state.Status == status.Failed {
 		d = min(k.service.cfg.Retry<<min(n-1, 10), time.Hour, d)
 	}
 	return d - rand.N(d/4+1)

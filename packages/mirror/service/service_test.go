@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,31 @@ func TestDailyRunAndBackoff(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
+	})
+}
+
+// A file that upstream can never send must not keep a mirror from its indexes for
+// ever.
+func TestLastingFailureIsTolerated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tolerated []bool
+		cfg := newConfig(t, nil, "demo")
+		cfg.Fetch = func(_ context.Context, j mirror.Job) (mirror.Outcome, error) {
+			tolerated = append(tolerated, j.TolerateFailed)
+			return mirror.Outcome{Listed: time.Now(), Complete: j.TolerateFailed, Failed: errors.New("permission denied")}, nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		runLoops(ctx, New(cfg))
+		time.Sleep(23 * time.Hour)
+		cancel()
+		synctest.Wait()
+		want := []bool{false, false, false, false, false, true}
+		if n := len(tolerated); n < 6 || n > 7 || !slices.Equal(tolerated[:6], want) || !tolerated[n-1] {
+			t.Errorf("tolerated %v, want %v and then a day's pause", tolerated, want)
+		}
+		if s := status.Load(cfg.State, "demo"); s.Status != status.Idle || !strings.Contains(s.ErrorMsg, "permission denied") {
+			t.Errorf("state = %+v", s)
+		}
 	})
 }
 

@@ -47,8 +47,10 @@ type Task struct {
 	Reserve     int64           `json:"reserve"`
 	AllowShrink bool            `json:"allow_shrink"`
 	Rate        int64           `json:"rate"` // further bound, bytes a second; 0 is none
-	Tolerate    bool            `json:"tolerate"`
-	Attempts    int             `json:"attempts"` // 0 is the default
+	// Tolerate and TolerateFailed are those of mirror.Job.
+	Tolerate       bool `json:"tolerate"`
+	TolerateFailed bool `json:"tolerate_failed"`
+	Attempts       int  `json:"attempts"` // 0 is the default
 }
 
 // message is one line from the worker.
@@ -187,7 +189,8 @@ func (t *Task) job(log *slog.Logger) (mirror.Job, error) {
 	return mirror.Job{
 		Project: t.Project, Tree: t.Tree, Stage: t.Stage,
 		Dial: mirror.RsyncDialer(t.Project, shared, 0, log),
-		Gone: gone, Grace: t.Grace, Own: mirror.OwnNames(t.Own), Reserve: t.Reserve, AllowShrink: t.AllowShrink, Tolerate: t.Tolerate, Attempts: t.Attempts,
-		Now: time.Now, Wait: mirror.Wait, Log: log,
+		Gone: gone, Grace: t.Grace, Own: mirror.OwnNames(t.Own), Reserve: t.Reserve, AllowShrink: t.AllowShrink, Tolerate: t.Tolerate, TolerateFailed: t.TolerateFailed,
+		Attempts: t.Attempts,
+		Now:      time.Now, Wait: mirror.Wait, Log: log,
 	}, nil
 }
