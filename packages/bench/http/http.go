@@ -58,5 +58,25 @@ func Run(ctx context.Context, c Config) ([]bench.Row, error) {
 		rows = append(rows, bench.NewRow(w.name, w.unit(), a, b, w.aim))
 		fmt.Fprintf(c.Out, "%-28s %-24s ours %8.3g  nginx %8.3g  ratio %.2f\n", w.name, w.unit(), a, b, a/b)
 	}
+	more, err := crowds(ctx, &c, tree)
+	return append(rows, more...), err
+}
+
+// crowds measures memory.
+func crowds(ctx context.Context, c *Config, tree string) ([]bench.Row, error) {
+	var rows []bench.Row
+	for name, target := range map[string]string{"10,000 idle clients": "/4k.bin", "10,000 slow clients": "/256m.bin"} {
+		if c.Only != "" && c.Only != name {
+			continue
+		}
+		ours := memory(ctx, func() (*server, error) { return startOurs(ctx, c.Server, c.Scratch, tree) }, target)
+		peer := memory(ctx, func() (*server, error) { return startNginx(ctx, c.Scratch, tree) }, target)
+		a, b, err := bench.Compare(1, ours, peer)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		rows = append(rows, bench.NewRow(name, "MB", a, b, memoryAim))
+		fmt.Fprintf(c.Out, "%-28s %-24s ours %8.3g  nginx %8.3g  ratio %.2f\n", name, "MB", a, b, a/b)
+	}
 	return rows, nil
 }

@@ -21,6 +21,7 @@ type work struct {
 	method  string
 	headers []string
 	random  bool // among the 200 chosen files
+	cold    bool // the directory changes before every request
 	perGB   bool // cost per gigabyte instead of per 100,000 requests
 	clients int
 	aim     float64
@@ -47,7 +48,8 @@ func works() []work {
 		{name: "HEAD", target: "/4k.bin", method: "HEAD", clients: 64, aim: aim},
 		{name: "404", target: "/missing.bin", clients: 64, aim: aim},
 		{name: "200 of 100,000 files", random: true, clients: 64, aim: aim},
-		{name: "listing of 50,000", target: "/large/", clients: 2, aim: aim},
+		{name: "listing of 50,000, hot", target: "/large/", clients: 2, aim: aim},
+		{name: "listing of 50,000, cold", target: "/large/", cold: true, aim: aim},
 	}
 }
 
@@ -78,6 +80,9 @@ func (w *work) on(ctx context.Context, c *Config, s *server) func() (float64, er
 
 // run does the work for a while and returns how much: requests or bytes.
 func (w *work) run(ctx context.Context, c *Config, s *server) (float64, error) {
+	if w.cold {
+		return w.runCold(ctx, c, s)
+	}
 	if w.method == "HEAD" {
 		n, err := head(ctx, s.url+w.target, w.clients, time.Duration(c.Seconds)*time.Second)
 		return float64(n), err
@@ -99,6 +104,24 @@ func (w *work) run(ctx context.Context, c *Config, s *server) (float64, error) {
 		return strconv.ParseFloat(string(m[2]), 64)
 	}
 	return strconv.ParseFloat(string(m[1]), 64)
+}
+
+// runCold touches a file of the directory before each request.
+func (w *work) runCold(ctx context.Context, c *Config, s *server) (float64, error) {
+	file := filepath.Join(c.Scratch, "tree", w.target, "touched")
+	end := time.Now().Add(time.Duration(c.Seconds) * time.Second)
+	n := 0.0
+	for ; time.Now().Before(end); n++ {
+		if err := os.WriteFile(file, []byte(time.Now().String()), 0o644); err != nil {
+			return 0, err
+		}
+		conn, err := ask(ctx, strings.TrimPrefix(s.url, "http://"), w.target+"?n="+strconv.Itoa(int(n)))
+		if err != nil {
+			return 0, err
+		}
+		conn.Close()
+	}
+	return n, nil
 }
 
 // figures are what wrk prints at the end by our script.

@@ -18,20 +18,26 @@ import (
 // with validators of their own; the plain one is cached under the directory's
 // URL, the others under the query that asks for them.
 func (s *Site) listing(r *Request, name string) (*cache.Item, error) {
-	order := listing.ParseOrder(r.Query)
-	json := wantsJSON(r.Accept)
-	key := name + "/"
-	if json {
-		key += "?json"
-	} else if order != (listing.Order{Column: 'N'}) {
-		key += "?C=" + string(order.Column) + strconv.FormatBool(order.Descending)
-	}
+	order, json, key := listingKey(r, name)
 	if item := s.Cache.Get([]byte(key)); item != nil {
 		return item, nil
 	}
 	return s.Cache.Fill(key, cache.Need{Name: name, Whole: true}, func() (*cache.Item, []cache.Need, error) {
 		return s.render(name, order, json)
 	})
+}
+
+// listingKey reads which listing is asked for and under what key it is kept.
+func listingKey(r *Request, name string) (order listing.Order, json bool, key string) {
+	order = listing.ParseOrder(r.Query)
+	json = wantsJSON(r.Accept)
+	key = name + "/"
+	if json {
+		key += "?json"
+	} else if order != (listing.Order{Column: 'N'}) {
+		key += "?C=" + string(order.Column) + strconv.FormatBool(order.Descending)
+	}
+	return order, json, key
 }
 
 // render reads and renders a directory.

@@ -43,6 +43,24 @@ func (s *Site) Cached(target []byte) *cache.Item {
 	return item
 }
 
+// Quick says whether Answer will find everything in memory.
+func (s *Site) Quick(r *Request) bool {
+	name, dir, ok := tree.Clean(r.Path)
+	if !ok || s.reserved(r, name, dir) {
+		return true
+	}
+	key := name
+	if dir {
+		_, _, key = listingKey(r, name)
+	}
+	item := s.Cache.Get([]byte(key))
+	if item == nil {
+		return false
+	}
+	item.Release()
+	return true
+}
+
 // item gets what name means, from the cache or the disk.
 func (s *Site) item(r *Request, name string, dir bool) (*cache.Item, error) {
 	if dir {

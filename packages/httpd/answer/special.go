@@ -20,14 +20,11 @@ const robots = "User-agent: wget\nDisallow:\n\nUser-agent: *\nAllow: /$\nDisallo
 // special answers for the names that the node itself provides, nil for others.
 // A file of the same name in the tree is hidden by them.
 func (s *Site) special(r *Request, name string, dir bool) *Response {
-	if name == "." {
-		if wantsJSON(r.Accept) {
-			return nil
-		}
-		return generated(http.StatusOK, htmlType, page.Front(s.Page, s.Status.Report(), s.Texts, hostOf(r.Host, s.Page.Name)))
-	}
-	if dir || strings.Contains(name, "/") {
+	if !s.reserved(r, name, dir) {
 		return nil
+	}
+	if name == "." {
+		return generated(http.StatusOK, htmlType, page.Front(s.Page, s.Status.Report(), s.Texts, hostOf(r.Host, s.Page.Name)))
 	}
 	switch name {
 	case "status.json":
@@ -49,6 +46,21 @@ func (s *Site) special(r *Request, name string, dir bool) *Response {
 		return generated(http.StatusOK, "image/svg+xml", favicon)
 	}
 	return nil
+}
+
+// reserved says whether a name is the node's own.
+func (s *Site) reserved(r *Request, name string, dir bool) bool {
+	if name == "." {
+		return !wantsJSON(r.Accept)
+	}
+	if dir {
+		return false
+	}
+	switch name {
+	case "status.json", "healthz", "metrics", "robots.txt", "favicon.ico":
+		return true
+	}
+	return false
 }
 
 func (s *Site) statusJSON() *Response {

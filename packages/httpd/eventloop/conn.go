@@ -25,8 +25,9 @@ type conn struct {
 	in       []byte // bytes of requests not answered yet
 	out      *output
 	waits    uint32 // the events that the poller waits for
-	fetching bool   // a helper reads the disk; the loop leaves the connection alone
-	last     bool   // close after the response
+	helped   bool   // a helper works for it; the loop leaves it alone
+	question *asked
+	last     bool // close after the response
 }
 
 // output is a response on its way: head first, then the body's segments.
@@ -40,16 +41,26 @@ type output struct {
 	record  accesslog.Record
 }
 
+// asked is what remains of a request while a helper finds the answer.
+type asked struct {
+	head, http10 bool
+	record       accesslog.Record
+}
+
 // park makes an output that lives on: what it borrowed from the loop's buffers
 // becomes its own.
 func (o *output) park() *output {
 	p := *o
 	p.head = bytes.Clone(o.head)
 	p.body = slices.Clone(o.body)
-	p.record.Line = bytes.Clone(o.record.Line)
-	p.record.Referer = bytes.Clone(o.record.Referer)
-	p.record.UserAgent = bytes.Clone(o.record.UserAgent)
+	p.record = own(p.record)
 	return &p
+}
+
+// own makes a record independent of the loop's buffer.
+func own(r accesslog.Record) accesslog.Record {
+	r.Line, r.Referer, r.UserAgent = bytes.Clone(r.Line), bytes.Clone(r.Referer), bytes.Clone(r.UserAgent)
+	return r
 }
 
 // deadlineIn returns the deadline that lies d ahead.

@@ -5,30 +5,24 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/httpd/answer"
 	"micromirror/packages/httpd/cache"
 )
 
-// disk reads file pages into memory for the loops. What it reads it throws away:
-// the point is that the page cache has it afterwards.
+// disk does for the loops what may wait for the disk.
 type disk struct {
-	jobs chan fetch
+	jobs chan job
 	wg   sync.WaitGroup
 }
 
-// fetch asks for a part of an item on behalf of a connection.
-type fetch struct {
-	loop *loop
-	id   connID
-	item *cache.Item // retained
-	off  int64
-	n    int
-}
+// job is done by a helper, with a buffer of its own, on behalf of a connection.
+type job interface{ run(buf []byte) }
 
 // helpers bounds the reads under way: enough for a disk's queue.
 const helpers = 16
 
 func newDisk() *disk {
-	d := &disk{jobs: make(chan fetch, 1024)}
+	d := &disk{jobs: make(chan job, 1024)}
 	for range helpers {
 		d.wg.Go(func() {
 			buf := make([]byte, 256<<10)
@@ -45,14 +39,24 @@ func (d *disk) close() {
 	d.wg.Wait()
 }
 
-// ask queues a fetch, or says that the queue is full.
-func (d *disk) ask(f fetch) bool {
+// ask queues a job, or says that the queue is full.
+func (d *disk) ask(j job) bool {
 	select {
-	case d.jobs <- f:
+	case d.jobs <- j:
 		return true
 	default:
 		return false
 	}
+}
+
+// fetch reads pages of a file into memory. The bytes are thrown away: the point
+// is that the page cache has them afterwards.
+type fetch struct {
+	loop *loop
+	id   connID
+	item *cache.Item // retained
+	off  int64
+	n    int
 }
 
 // run touches the pages. Errors show again when the loop sends, which reports
@@ -67,5 +71,62 @@ func (f *fetch) run(buf []byte) {
 		n += max(m, 0)
 	}
 	f.item.Release()
-	f.loop.fetched(f.id)
+	f.loop.done(f.id, nil)
+}
+
+// question asks the site for what is not in the cache.
+type question struct {
+	loop    *loop
+	id      connID
+	request *answer.Request
+}
+
+func (q *question) run([]byte) { q.loop.done(q.id, q.loop.config.Site.Answer(q.request)) }
+
+// result is what a helper has done.
+type result struct {
+	id   connID
+	resp *answer.Response // nil if pages were fetched
+}
+
+// done is called by a helper.
+func (l *loop) done(id connID, resp *answer.Response) {
+	l.mu.Lock()
+	l.results = append(l.results, result{id, resp})
+	l.mu.Unlock()
+	l.wake.signal()
+}
+
+// resume goes on with connections whose helpers are done.
+func (l *loop) resume() {
+	l.mu.Lock()
+	results := l.results
+	l.results = nil
+	l.mu.Unlock()
+	for _, r := range results {
+		c := l.conns[r.id.slot]
+		switch {
+		case c == nil || c.id != r.id: // gone meanwhile
+			if r.resp != nil {
+				r.resp.Close()
+			}
+		case r.resp == nil:
+			c.helped = false
+			l.proceed(c)
+		default:
+			c.helped = false
+			l.answered(c, r.resp)
+		}
+	}
+}
+
+// answered sends the answer to a question.
+func (l *loop) answered(c *conn, resp *answer.Response) {
+	q := c.question
+	c.question = nil
+	o := &l.scratch
+	*o = output{body: l.segment[:0], record: q.record}
+	l.fromResponse(c, o, q.head, q.http10, resp)
+	l.start(c, o)
+	l.goOn(c)
 }

@@ -11,8 +11,8 @@
 //
 // Promises: a response is always from one version of a file; a client that does
 // not move for the time in Timeouts is cut off, one that moves may finish; a slow
-// or cold disk delays who waits for it and nobody else, because file pages that
-// are not in memory are read by helpers before the loop sends them; without
+// or cold disk delays who waits for it and nobody else, because helpers open files,
+// render listings and read pages that are not in memory for the loop; without
 // descriptors a client gets 503 and the loop lives on. At the end of the context
 // idle connections are closed and running responses may end within Grace.
 package eventloop
@@ -37,6 +37,8 @@ import (
 type Site interface {
 	// Cached returns the item for a plain GET of the target, or nil.
 	Cached(target []byte) *cache.Item
+	// Quick says whether Answer will do without the disk.
+	Quick(*answer.Request) bool
 	Answer(*answer.Request) *answer.Response
 	// Refuse is the answer to a request that is not let in.
 	Refuse(status int) *answer.Response
@@ -89,14 +91,15 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 		return fmt.Errorf("serve: prepare listener: %w", err)
 	}
 	disk := newDisk()
-	defer disk.close()
 	var wg sync.WaitGroup
 	errs := make([]error, c.Loops)
 	for i := range c.Loops {
 		loop, err := newLoop(listener, &c, disk)
 		if err != nil {
-			return fmt.Errorf("serve: %w", err)
+			errs[i] = fmt.Errorf("serve: %w", err)
+			break
 		}
+		defer rawClose(loop.wake.fd) // helpers may signal until they have ended
 		stop := context.AfterFunc(ctx, loop.wake.signal)
 		wg.Go(func() {
 			defer stop()
@@ -104,6 +107,7 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 		})
 	}
 	wg.Wait()
+	disk.close()
 	return errors.Join(errs...)
 }
 

@@ -31,6 +31,8 @@ type site struct {
 
 func (s *site) Cached([]byte) *cache.Item { return nil }
 
+func (s *site) Quick(*answer.Request) bool { return false }
+
 func (s *site) Refuse(status int) *answer.Response {
 	return &answer.Response{Status: status, Header: []byte("Content-Length: 0\r\n")}
 }
@@ -231,7 +233,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer loop.close()
+	defer func() { loop.close(); rawClose(loop.wake.fd) }()
 	conn := r.dial()
 	r.write(conn, "GET /small"+get)
 	loop.turnAway()

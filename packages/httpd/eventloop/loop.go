@@ -45,8 +45,8 @@ type loop struct {
 	listens  bool
 	giveUp   time.Time
 
-	mu    sync.Mutex
-	woken []connID // whose disk reads are done
+	mu      sync.Mutex
+	results []result // of helpers
 }
 
 // Slots below zero are not connections.
@@ -111,7 +111,6 @@ func (l *loop) close() {
 	}
 	l.flush()
 	rawClose(l.epoll)
-	rawClose(l.wake.fd)
 	if l.spare != nil {
 		l.spare.Close()
 	}
@@ -185,7 +184,7 @@ func (l *loop) dispatch(ev *unix.EpollEvent) {
 // ready handles what the poller says about a connection.
 func (l *loop) ready(c *conn) {
 	switch {
-	case c.fetching: // only the client's going away is reported
+	case c.helped: // only the client's going away is reported
 		l.end(c)
 	case c.out != nil:
 		l.proceed(c)
@@ -226,7 +225,7 @@ func (l *loop) flush() {
 // for a client that takes nothing.
 func (l *loop) expire() {
 	for _, c := range l.conns {
-		if c == nil || c.deadline >= l.second || c.fetching {
+		if c == nil || c.deadline >= l.second || c.helped {
 			continue
 		}
 		if c.out != nil {
@@ -247,30 +246,8 @@ func (l *loop) stop() {
 		if c == nil {
 			continue
 		}
-		if c.last = true; c.out == nil && c.in == nil {
+		if c.last = true; c.out == nil && c.in == nil && !c.helped {
 			l.end(c)
-		}
-	}
-}
-
-// fetched is called by a helper when a connection's pages have been read.
-func (l *loop) fetched(id connID) {
-	l.mu.Lock()
-	l.woken = append(l.woken, id)
-	l.mu.Unlock()
-	l.wake.signal()
-}
-
-// resume goes on with connections whose pages have been read.
-func (l *loop) resume() {
-	l.mu.Lock()
-	ids := l.woken
-	l.woken = nil
-	l.mu.Unlock()
-	for _, id := range ids {
-		if c := l.conns[id.slot]; c != nil && c.id == id {
-			c.fetching = false
-			l.proceed(c)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (l *loop) handle(c *conn, data []byte) {
 			return // answered, and it was the last
 		}
 		data = data[n:]
-		if c.out != nil {
+		if c.out != nil || c.helped {
 			break
 		}
 	}
@@ -62,7 +62,7 @@ func (l *loop) keep(c *conn, data []byte) {
 		c.in = append([]byte(nil), data...)
 	}
 	switch {
-	case c.out != nil:
+	case c.out != nil || c.helped:
 	case c.in == nil:
 		c.deadline = l.deadlineIn(l.config.Timeouts.Idle)
 	case fresh:
@@ -79,15 +79,15 @@ func (l *loop) respond(c *conn, r *wire.Request) bool {
 	o.record.Line, o.record.Referer, o.record.UserAgent = r.Line, r.Referer, r.UserAgent
 	o.record.Peer, o.record.Time = c.peer, l.now
 	if status := c.client.Request(l.now, r.UserAgent); status != 0 {
-		l.fromResponse(c, o, r, l.config.Site.Refuse(status))
+		l.fromResponse(c, o, r.Head, r.HTTP10, l.config.Site.Refuse(status))
 		l.start(c, o)
 		return true
 	}
-	if !l.fromCache(c, o, r) && !l.fromSite(c, o, r) {
-		return false
+	if l.fromCache(c, o, r) {
+		l.start(c, o)
+		return true
 	}
-	l.start(c, o)
-	return true
+	return l.fromSite(c, o, r)
 }
 
 // fromCache answers what is asked most, if it is in the cache: a whole file or
@@ -106,7 +106,7 @@ func (l *loop) fromCache(c *conn, o *output, r *wire.Request) bool {
 		l.fromItem(c, o, r)
 	case r.IfNoneMatch != nil && string(r.IfNoneMatch) == item.ETag,
 		r.IfNoneMatch == nil && string(r.IfModifiedSince) == item.Modified:
-		l.fromResponse(c, o, r, &answer.Response{
+		l.fromResponse(c, o, r.Head, r.HTTP10, &answer.Response{
 			Status: http.StatusNotModified, Header: item.Validators, Item: item, Name: item.Name,
 		})
 	default:
@@ -122,7 +122,7 @@ func (l *loop) fromItem(c *conn, o *output, r *wire.Request) {
 	o.record.Status, o.record.Name = http.StatusOK, o.item.Name
 	b := append(l.head[:0], l.okHead...)
 	b = append(b, o.item.Header...)
-	b = appendConnection(b, r, c.last)
+	b = appendConnection(b, r.HTTP10, c.last)
 	o.headers = int64(len(b))
 	if !r.Head {
 		o.body = append(o.body, answer.Segment{Length: o.item.Length})
@@ -130,7 +130,7 @@ func (l *loop) fromItem(c *conn, o *output, r *wire.Request) {
 	o.head, l.head = b, b
 }
 
-// fromSite asks the site.
+// fromSite asks the site, by way of a helper if the disk may be needed.
 func (l *loop) fromSite(c *conn, o *output, r *wire.Request) bool {
 	path, query, ok := wire.Decode(r.Target)
 	if !ok {
@@ -140,26 +140,33 @@ func (l *loop) fromSite(c *conn, o *output, r *wire.Request) bool {
 	if r.Head {
 		method = http.MethodHead
 	}
-	resp := l.config.Site.Answer(&answer.Request{
+	request := &answer.Request{
 		Method: method, Path: path, Query: query, Peer: c.peer, Host: string(r.Host), Accept: string(r.Accept), Range: string(r.Range),
 		Cond: conditional.Headers{
 			IfMatch: string(r.IfMatch), IfUnmodifiedSince: string(r.IfUnmodifiedSince),
 			IfNoneMatch: string(r.IfNoneMatch), IfModifiedSince: string(r.IfModifiedSince), IfRange: string(r.IfRange),
 		},
-	})
-	l.fromResponse(c, o, r, resp)
+	}
+	if !l.config.Site.Quick(request) && l.disk.ask(&question{l, c.id, request}) {
+		c.question = &asked{r.Head, r.HTTP10, own(o.record)}
+		c.helped = true
+		l.interest(c, forNothing)
+		return true
+	}
+	l.fromResponse(c, o, r.Head, r.HTTP10, l.config.Site.Answer(request))
+	l.start(c, o)
 	return true
 }
 
 // fromResponse makes what is sent of a site's response.
-func (l *loop) fromResponse(c *conn, o *output, r *wire.Request, resp *answer.Response) {
+func (l *loop) fromResponse(c *conn, o *output, head, http10 bool, resp *answer.Response) {
 	o.record.Status, o.record.Name, o.item = resp.Status, resp.Name, resp.Item
 	b := append(l.head[:0], statusLine(resp.Status)...)
 	b = l.appendServer(b)
 	b = append(b, resp.Header...)
-	b = appendConnection(b, r, c.last)
+	b = appendConnection(b, http10, c.last)
 	o.headers = int64(len(b))
-	if !r.Head {
+	if !head {
 		o.body = append(o.body, resp.Body...)
 	}
 	o.head, l.head = b, b
@@ -167,11 +174,11 @@ func (l *loop) fromResponse(c *conn, o *output, r *wire.Request, resp *answer.Re
 
 // appendConnection ends a head. HTTP/1.0 clients want to be told that the
 // connection stays.
-func appendConnection(b []byte, r *wire.Request, last bool) []byte {
+func appendConnection(b []byte, http10, last bool) []byte {
 	switch {
 	case last:
 		b = append(b, "Connection: close\r\n"...)
-	case r.HTTP10:
+	case http10:
 		b = append(b, "Connection: keep-alive\r\n"...)
 	}
 	return append(b, "\r\n"...)

@@ -53,16 +53,22 @@ func (l *loop) proceed(c *conn) {
 	default:
 		c.out = nil
 		l.settle(c, o, p)
-		if c.fd >= 0 && c.in != nil {
-			data := c.in
-			c.in = nil
-			l.handle(c, data)
-		}
+		l.goOn(c)
 		return
 	}
 	if o.sent != before {
 		c.deadline = l.deadlineIn(l.config.Timeouts.Stall)
 	}
+}
+
+// goOn answers the requests that came in behind one that took longer.
+func (l *loop) goOn(c *conn) {
+	if c.fd < 0 || c.out != nil || c.in == nil {
+		return
+	}
+	data := c.in
+	c.in = nil
+	l.handle(c, data)
 }
 
 // settle ends a response and decides what becomes of the connection.
@@ -187,8 +193,8 @@ func (l *loop) sendPages(c *conn, o *output, off, length int64) (int64, progress
 	transmit := sendFile
 	if l.cold(o, off, length) {
 		o.item.Retain()
-		if l.disk.ask(fetch{loop: l, id: c.id, item: o.item, off: off, n: int(length)}) {
-			c.fetching = true
+		if l.disk.ask(&fetch{loop: l, id: c.id, item: o.item, off: off, n: int(length)}) {
+			c.helped = true
 			return 0, waiting
 		}
 		o.item.Release() // every helper is busy: this loop reads by itself

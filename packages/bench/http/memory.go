@@ -1,0 +1,96 @@
+package http
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+
+	"micromirror/packages/bench"
+)
+
+// crowd is how many clients hold a connection at a time.
+const crowd = 10000
+
+// memoryAim is the goal set for memory, in multiples of nginx.
+const memoryAim = 4
+
+// memory measures what a server fresh from its start holds with a crowd of
+// clients, idle after a small request or stuck in a large one, in MB.
+func memory(ctx context.Context, start func() (*server, error), target string) func() (float64, error) {
+	return func() (float64, error) {
+		s, err := start()
+		if err != nil {
+			return 0, err
+		}
+		defer s.stop()
+		conns, err := gather(ctx, s, target)
+		defer func() {
+			for _, conn := range conns {
+				conn.Close()
+			}
+		}()
+		if err != nil {
+			return 0, fmt.Errorf("gather %d clients: %w", crowd, err)
+		}
+		rss, err := bench.RSS(s.pid())
+		return float64(rss) / 1e6, err
+	}
+}
+
+// gather opens the connections; each has got the head of its response.
+func gather(ctx context.Context, s *server, target string) ([]net.Conn, error) {
+	addr := strings.TrimPrefix(s.url, "http://")
+	conns := make([]net.Conn, 0, crowd)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	errs := make(chan error, 16)
+	for range cap(errs) {
+		wg.Go(func() {
+			for range crowd / cap(errs) {
+				conn, err := ask(ctx, addr, target)
+				if err != nil {
+					errs <- err
+					return
+				}
+				mu.Lock()
+				conns = append(conns, conn)
+				mu.Unlock()
+			}
+			errs <- nil
+		})
+	}
+	wg.Wait()
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			return conns, err
+		}
+	}
+	return conns, nil
+}
+
+// ask sends a request, reads the response's head and leaves it at that.
+func ask(ctx context.Context, addr, target string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, addr); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 1024), nil)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		conn.Close()
+		return nil, fmt.Errorf("status %s", resp.Status)
+	}
+	return conn, nil
+}
