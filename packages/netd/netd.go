@@ -36,6 +36,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -116,6 +117,11 @@ func Run(ctx context.Context, c Config, env Env) error {
 	k := &kernel{h: h, proc: env.Proc}
 	if err := k.loopback(); err != nil {
 		env.Log.Error("no loopback", "err", err)
+	}
+	if nics, err := uplink.List(h, env.Sys); err == nil {
+		if err := spread(env.Sys, nics, runtime.NumCPU()); err != nil {
+			env.Log.Warn("receive work stays with one processor", "err", err)
+		}
 	}
 	if env.Ready != nil {
 		if err := env.Ready(); err != nil {

@@ -25,6 +25,7 @@ type State struct {
 	Carrier    bool           `json:"carrier"`
 	SpeedMbit  int            `json:"speed_mbit,omitempty"`
 	MTU        int            `json:"mtu,omitempty"`
+	Qdisc      string         `json:"qdisc,omitempty"` // "fq", or "mq/fq"
 	Addresses  []AddressState `json:"addresses"`
 	Gateways   []GatewayState `json:"gateways"`
 	DNS        []netip.Addr   `json:"dns"`
@@ -102,6 +103,7 @@ func (m *manager) addressState(a address, have observed) string {
 func (m *manager) publish(want part, have observed) {
 	s := &m.state
 	s.MAC, s.Driver, s.Carrier, s.MTU = m.port.MAC.String(), m.port.Driver, m.port.Carrier, have.mtu
+	s.Qdisc = m.kernel.qdisc()
 	s.SpeedMbit = speed(filepath.Join(m.env.Sys, "class/net", Uplink, "speed"))
 	s.Addresses, s.Gateways, s.DNS = []AddressState{}, []GatewayState{}, want.dns
 	for _, a := range want.addresses {

@@ -53,6 +53,7 @@ func Mirror() []Setting {
 		{"net/ipv4/tcp_syncookies", "1"},
 		{"net/core/somaxconn", "4096"},
 		{"net/core/netdev_max_backlog", "4096"},
+		{"net/core/rps_sock_flow_entries", "32768"},
 		{"net/ipv4/tcp_max_syn_backlog", "4096"},
 		// A mirror is a host: it forwards nothing and believes no redirect.
 		{"net/ipv4/ip_forward", "0"},
