@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,21 +59,36 @@ func newConn(ctx context.Context, s *Server, c net.Conn, addr netip.Addr) *conn 
 }
 
 // patient reads for the wire.Reader: before it waits for the client it sends
-// what is buffered, because the client may be waiting for that.
+// what is buffered, because the client may be waiting for that, and when it
+// waits long it shows that the server is alive.
 type patient struct{ c *conn }
 
 func (p patient) Read(b []byte) (int, error) {
-	p.c.alive()
-	if err := p.c.w.Flush(); err != nil {
+	c := p.c
+	c.alive()
+	if err := c.w.Flush(); err != nil {
 		return 0, err
 	}
-	if err := p.c.net.SetReadDeadline(p.c.deadline()); err != nil {
-		return 0, err
+	for end := c.deadline(); ; {
+		pause := end
+		if c.w.Multiplexed() && c.protocol >= 30 {
+			pause = time.Now().Add(c.timeout / 3)
+		}
+		if err := c.net.SetReadDeadline(pause); err != nil {
+			return 0, err
+		}
+		if c.ctx.Err() != nil {
+			return 0, context.Cause(c.ctx)
+		}
+		n, err := c.net.Read(b)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(end) {
+			return n, err
+		}
+		c.alive()
+		if err := c.w.Keepalive(); err != nil {
+			return 0, err
+		}
 	}
-	if p.c.ctx.Err() != nil {
-		return 0, context.Cause(p.c.ctx)
-	}
-	return p.c.net.Read(b)
 }
 
 // alive moves the deadline for writing.

@@ -68,7 +68,7 @@ func small(t testing.TB) string {
 		"pool/a/a_2.deb": strings.Repeat("xyz", 70000), "pool/b.deb": "b", "pool/a-b/c": "c",
 		"dists/trixie/Release": "release", "dists/stable": "->trixie", "dists/broken": "->nowhere",
 		"pool/hard1": "linked", "pool/a/hard2": "=pool/hard1", "zz/hard3": "=pool/hard1",
-		"odd names/a b:c+~%é": "odd", "odd names/\xff\xfe": "raw", "emptydir/": "",
+		"odd names/a b:c+~%é": "odd", "odd names/\xff\xfe": "raw", "emptydir/": "", "!first": "1", "+plus/x": "p", "-minus": "m", ".hidden": "h", "pool/!a": "2",
 		".~tmp~/partial": "no", "pool/.nfs0001": "no", ".private/x": "no", "pool/secret/x": "no", "pool/unreadable": "no",
 	})
 	for _, name := range []string{"pool/secret", "pool/unreadable"} {

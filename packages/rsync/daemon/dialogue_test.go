@@ -106,7 +106,7 @@ func TestScannerWithRules(t *testing.T) {
 	}
 	k.say("\x00\x00\x00\x00")
 	got := k.list(flist.Format{Protocol: 28, Links: true, HardLinks: true})
-	want := []string{".", "hard1", "a-b", "a-b/c", "a", "a/hard2"}
+	want := []string{".", "!a", "hard1", "a-b", "a-b/c", "a", "a/hard2"}
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}

@@ -42,6 +42,7 @@ func splitArgs(args []string, escaped bool) (opts, paths []string) {
 // wildcards are expanded.
 func expandPaths(t *sender.Tree, module string, args []string, secluded bool) []string {
 	var paths []string
+	wild := sender.NewGlobber(t)
 	for _, arg := range args {
 		arg = strings.TrimPrefix(arg, module)
 		parts := []string{arg}
@@ -49,7 +50,7 @@ func expandPaths(t *sender.Tree, module string, args []string, secluded bool) []
 			parts = strings.Split(arg, " "+module+"/")
 		}
 		for _, p := range parts {
-			paths = append(paths, t.Glob(sanitize(p))...)
+			paths = append(paths, wild.Expand(sanitize(p))...)
 		}
 		if len(paths) > maxPaths {
 			return paths[:maxPaths]

@@ -127,7 +127,7 @@ func (s *Server) accept(ctx, conns context.Context, l net.Listener, serving *syn
 func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	defer c.Close()
 	addr := remoteAddr(c)
-	if ok, _ := s.open.take(addr, s.cfg.MaxConns+spareConns, 0); !ok {
+	if ok, _ := s.open.take(addr, s.cfg.MaxConns+spareConns, s.cfg.MaxPerPrefix+spareConns/4); !ok {
 		return
 	}
 	defer s.open.release(addr)

@@ -170,7 +170,7 @@ func (c *conn) chooseSum(o *options, negotiated bool) (string, error) {
 func (c *conn) startMultiplex() {
 	c.alive()
 	c.w.StartMultiplex()
-	if c.protocol >= 31 {
+	if c.protocol >= 31 && c.timeout >= time.Second {
 		c.w.MessageInt32(wire.IOTimeout, int32(c.timeout/time.Second))
 	}
 	if c.protocol >= 30 {

@@ -41,7 +41,14 @@ type chooser struct {
 	*selection
 	names *namer
 	limit int
+	work  int // entries looked at, more for many rules
+
+	dotted bool // the root of the transfer is in the list
 }
+
+// effort is how much work a request may make, in relation to the entries that
+// it may select.
+const effort = 32
 
 // choose finds the entries that a request selects.
 func choose(t *Tree, r *Request) (*selection, error) {
@@ -123,8 +130,8 @@ func (c *chooser) arg(arg string) error {
 		c.notice(wire.Info, "skipping directory %s\n", orDot(src.name))
 		return nil
 	}
-	if c.Relative && !c.NoImplied {
-		if err := c.implied(root, src.name); err != nil {
+	if c.Relative {
+		if err := c.implied(root, src.name, strings.HasPrefix(arg, "./")); err != nil {
 			return err
 		}
 	}
@@ -164,6 +171,7 @@ func (c *chooser) below(dir uint32) error {
 	var linked []linkedDir
 	for i := dir + 1; i < end; {
 		next := t.next(i)
+		c.work += 1 + c.Filter.Len()/8
 		if name := c.names.name(i); !c.skip(i, name) {
 			follow, err := c.follow(i, name)
 			switch {
@@ -180,9 +188,9 @@ func (c *chooser) below(dir uint32) error {
 					next = i + 1
 				}
 			}
-			if err := c.check(); err != nil {
-				return err
-			}
+		}
+		if err := c.check(); err != nil {
+			return err
 		}
 		i = next
 	}
@@ -213,7 +221,7 @@ func (c *chooser) linkedDirs(dirs []linkedDir, from uint32) error {
 }
 
 func (c *chooser) check() error {
-	if c.count > c.limit || len(c.views) > c.limit {
+	if c.count > c.limit || len(c.views) > c.limit || c.work > effort*c.limit {
 		return errTooLarge
 	}
 	return nil
@@ -245,8 +253,17 @@ func (c *chooser) follow(i uint32, name string) (uint32, error) {
 	return noNode, nil
 }
 
-// implied adds the directories that lead to a name, for -R.
-func (c *chooser) implied(root uint32, name string) error {
+// implied adds the directories that lead to a name, for -R; the root of the
+// transfer too if the client wrote "./", but once only.
+func (c *chooser) implied(root uint32, name string, dot bool) error {
+	if dot && name != "" && !c.dotted {
+		c.dotted = true
+		c.views = append(c.views, view{base: root, top: true})
+		c.add(root)
+	}
+	if c.NoImplied {
+		return nil
+	}
 	for i := range len(name) {
 		if name[i] != '/' {
 			continue

@@ -6,57 +6,67 @@ import (
 	"micromirror/packages/rsync/filter"
 )
 
-// maxGlob bounds what one argument can stand for.
-const maxGlob = 1 << 16
+// Globber expands wildcards in a client's arguments. What it may look at is
+// bounded for all of them together; beyond that they stand for themselves.
+type Globber struct {
+	*Tree
+	budget int
+	out    []string
+}
 
-// Glob expands the wildcards in an argument, in the order of the tree. Without
-// wildcards, and if nothing matches, it gives the argument itself.
-func (t *Tree) Glob(arg string) []string {
+// maxGlob bounds what all arguments together can stand for.
+const maxGlob = 1 << 17
+
+// NewGlobber starts with a tree.
+func NewGlobber(t *Tree) *Globber {
+	return &Globber{Tree: t, budget: 2*t.Len() + spare}
+}
+
+// Expand gives what an argument's wildcards match, in the order of the tree.
+// Without wildcards, and if nothing matches, it is the argument itself.
+func (g *Globber) Expand(arg string) []string {
 	if !strings.ContainsAny(arg, "*?[") {
 		return []string{arg}
 	}
-	out := t.glob(nil, 0, "", strings.TrimLeft(arg, "/"))
-	if len(out) == 0 {
+	g.out = nil
+	g.match(0, "", strings.TrimLeft(arg, "/"))
+	if len(g.out) == 0 {
 		return []string{arg}
 	}
-	return out
+	return g.out
 }
 
-// glob appends what the pattern matches below a directory whose path, as the
+// match adds what the pattern matches below a directory whose path, as the
 // client wrote it, is prefix.
-func (t *Tree) glob(out []string, dir uint32, prefix, pattern string) []string {
+func (g *Globber) match(dir uint32, prefix, pattern string) {
 	part, rest, more := strings.Cut(pattern, "/")
 	if !strings.ContainsAny(part, "*?[") {
-		next, err := t.resolve(dir, part, more)
-		if err != nil {
-			return out
+		if next, err := g.resolve(dir, part, more); err == nil {
+			g.matched(next, prefix+part, rest, more)
 		}
-		return t.globbed(out, next, prefix+part, rest, more)
+		return
 	}
-	for i := dir + 1; i < t.nodes[dir].end && len(out) < maxGlob; i = t.next(i) {
-		name := string(t.name(i))
+	for i := dir + 1; i < g.nodes[dir].end && g.budget > 0; i = g.next(i) {
+		g.budget--
+		name := string(g.name(i))
 		if !filter.Glob(part, name) {
 			continue
 		}
-		next, err := t.resolve(dir, name, true)
-		if err == nil {
-			out = t.globbed(out, next, prefix+name, rest, more)
+		if next, err := g.resolve(dir, name, true); err == nil {
+			g.matched(next, prefix+name, rest, more)
 		}
 	}
-	return out
 }
 
-// globbed goes on with the rest of the pattern below a match.
-func (t *Tree) globbed(out []string, node uint32, path, rest string, more bool) []string {
+// matched goes on with the rest of the pattern below a match.
+func (g *Globber) matched(node uint32, path, rest string, more bool) {
 	switch {
-	case len(out) >= maxGlob:
-		return out
+	case len(g.out) >= maxGlob, more && !g.nodes[node].isDir():
 	case !more:
-		return append(out, path)
-	case !t.nodes[node].isDir():
-		return out
+		g.out = append(g.out, path)
 	case rest == "":
-		return append(out, path+"/")
+		g.out = append(g.out, path+"/")
+	default:
+		g.match(node, path+"/", rest)
 	}
-	return t.glob(out, node, path+"/", rest)
 }

@@ -1,8 +1,6 @@
 package sender
 
 import (
-	"cmp"
-	"slices"
 	"sort"
 
 	"micromirror/packages/rsync/flist"
@@ -67,42 +65,18 @@ func (s *selection) find(place int) (uint32, view) {
 }
 
 // fromWire gives the node that a protocol knows by an index below count.
-func (s *selection) fromWire(protocol int, ndx int32) (uint32, view) {
+func (s *selection) fromWire(protocol int, ndx int32) (uint32, view, error) {
 	if protocol >= 29 && len(s.views) == 1 {
-		return s.find(int(ndx))
+		node, v := s.find(int(ndx))
+		return node, v, nil
 	}
 	if s.order == nil {
-		s.sort(protocol)
-	}
-	return s.find(int(s.order[ndx]))
-}
-
-// sort finds the order in which the receiver numbers the entries: since
-// protocol 29 depth first, before by the bytes of the whole name.
-func (s *selection) sort(protocol int) {
-	type item struct {
-		name  string
-		place uint32
-		dir   bool
-	}
-	items := make([]item, 0, s.count)
-	s.each(func(n *namer, node uint32, _ view) error {
-		items = append(items, item{n.name(node), uint32(len(items)), s.tree.nodes[node].isDir()})
-		return nil
-	})
-	slices.SortFunc(items, func(a, b item) int {
-		c := 0
-		if protocol >= 29 {
-			c = comparePaths(a.name, a.dir, b.name, b.dir)
-		} else {
-			c = cmp.Compare(a.name, b.name)
+		if err := s.sort(protocol); err != nil {
+			return 0, view{}, err
 		}
-		return cmp.Or(c, cmp.Compare(a.place, b.place))
-	})
-	s.order = make([]uint32, len(items))
-	for i := range items {
-		s.order[i] = items[i].place
 	}
+	node, v := s.find(int(s.order[ndx]))
+	return node, v, nil
 }
 
 // each calls f for all nodes in sending order.

@@ -132,7 +132,10 @@ func (d *demand) write(w *wire.Writer) {
 
 // send answers a request for a file.
 func (t *transfer) send(d *demand) error {
-	node, _ := t.list.fromWire(t.Format.Protocol, d.ndx)
+	node, _, err := t.list.fromWire(t.Format.Protocol, d.ndx)
+	if err != nil {
+		return err
+	}
 	if !t.Tree.nodes[node].isRegular() {
 		return fmt.Errorf("%d is not a regular file: %w", d.ndx, ErrIndex)
 	}

@@ -1,0 +1,140 @@
+package sender
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// maxSorted is the longest list that is sorted by names, which takes memory.
+// Only clients that name several places, or have links followed, need it.
+const maxSorted = 2 << 20
+
+// sort finds the order in which the receiver numbers the entries: since
+// protocol 29 depth first, before by the bytes of the whole name.
+func (s *selection) sort(protocol int) error {
+	if len(s.views) == 1 {
+		s.order = make([]uint32, 0, s.count)
+		s.oldOrder()
+		return nil
+	}
+	if s.count > maxSorted {
+		return fmt.Errorf("%d entries from several places: %w", s.count, errTooLarge)
+	}
+	type item struct {
+		name  string
+		place uint32
+		dir   bool
+	}
+	items := make([]item, 0, s.count)
+	err := s.each(func(n *namer, node uint32, _ view) error {
+		items = append(items, item{n.name(node), uint32(len(items)), s.tree.nodes[node].isDir()})
+		return nil
+	})
+	slices.SortFunc(items, func(a, b item) int {
+		c := 0
+		if protocol >= 29 {
+			c = comparePaths(a.name, a.dir, b.name, b.dir)
+		} else {
+			c = cmp.Compare(a.name, b.name)
+		}
+		return cmp.Or(c, cmp.Compare(a.place, b.place))
+	})
+	s.order = make([]uint32, len(items))
+	for i := range items {
+		s.order[i] = items[i].place
+	}
+	return err
+}
+
+// oldOrder appends the places of the base of the only view and all below it,
+// ordered by the bytes of their names. There a directory comes where its name
+// belongs, and what is in it where its name with a slash belongs; the root of
+// the transfer comes where "." belongs.
+func (s *selection) oldOrder() {
+	v := s.views[0]
+	if v.prefix == "" {
+		s.oldContent(v.base, true)
+		return
+	}
+	s.appendPlace(v.base)
+	if s.tree.nodes[v.base].isDir() {
+		s.oldContent(v.base, false)
+	}
+}
+
+func (s *selection) appendPlace(node uint32) {
+	if place, ok := s.place(node); ok {
+		s.order = append(s.order, place)
+	}
+}
+
+// oldKey is what a place in the old order stands for.
+type oldKey struct {
+	node    uint32
+	content bool
+	name    []byte
+}
+
+func (s *selection) oldContent(dir uint32, root bool) {
+	t := s.tree
+	var keys []oldKey
+	if root {
+		keys = append(keys, oldKey{dir, false, []byte(".")})
+	}
+	for i := dir + 1; i < t.nodes[dir].end; i = t.next(i) {
+		if _, ok := s.place(i); !ok {
+			continue
+		}
+		keys = append(keys, oldKey{i, false, t.name(i)})
+		if t.nodes[i].isDir() {
+			keys = append(keys, oldKey{i, true, t.name(i)})
+		}
+	}
+	slices.SortFunc(keys, func(a, b oldKey) int { return compareSlashed(a.name, a.content, b.name, b.content) })
+	for _, k := range keys {
+		if k.content {
+			s.oldContent(k.node, false)
+		} else {
+			s.appendPlace(k.node)
+		}
+	}
+}
+
+// compareSlashed compares names, with a slash behind those that are marked.
+func compareSlashed(a []byte, slashA bool, b []byte, slashB bool) int {
+	at := func(s []byte, slash bool, i int) int {
+		switch {
+		case i < len(s):
+			return int(s[i])
+		case i == len(s) && slash:
+			return '/'
+		}
+		return -1
+	}
+	for i := 0; ; i++ {
+		x, y := at(a, slashA, i), at(b, slashB, i)
+		if x != y || x < 0 {
+			return cmp.Compare(x, y)
+		}
+	}
+}
+
+// place gives the place of a node in sending order, if it is selected. It is
+// for selections with one view, whose runs are in the order of the tree.
+func (s *selection) place(node uint32) (uint32, bool) {
+	i, found := slices.BinarySearchFunc(s.runs, node, func(r run, node uint32) int {
+		switch {
+		case node < r.node:
+			return 1
+		case node >= r.node+r.count:
+			return -1
+		}
+		return 0
+	})
+	if !found {
+		return 0, false
+	}
+	r := &s.runs[i]
+	return uint32(r.at) + node - r.node, true
+}
