@@ -14,6 +14,7 @@ import (
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/layout"
+	"micromirror/packages/perm"
 	"micromirror/packages/sandbox"
 )
 
@@ -35,6 +36,9 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err := sandbox.Own(f.state, 0, 0, 0o755); err != nil {
 		// A /perm that cannot be written is a matter for the health checks.
 		log.Error("state", "err", err)
+	}
+	if err := perm.Harden(layout.Perm); err != nil {
+		log.Error("mount options", "err", err)
 	}
 	n, err := findNode(log)
 	if err != nil {
