@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mdlayher/ndp"
+
 	"micromirror/packages/netd/arp"
 )
 
@@ -97,12 +99,31 @@ func (m *manager) answer(now time.Time, a claimed) {
 	m.claims[a.addr] = &claim{free: a.holder == nil, holder: a.holder, at: now}
 }
 
-// proclaim tells the link of an address that is new on it.
+// proclaim tells the link of an address that is new on it, so that neighbours
+// who knew it at another machine, such as this node's former one, learn at once.
 func (m *manager) proclaim(a netip.Addr) {
-	if !a.Is4() {
-		return
+	announce := advertise
+	if a.Is4() {
+		announce = arp.Announce
 	}
-	if err := arp.Announce(m.port.Index, a); err != nil {
+	if err := announce(m.port.Index, a); err != nil {
 		m.env.Log.Debug("announce address", "address", a.String(), "err", err)
 	}
+}
+
+// advertise is to IPv6 what a gratuitous ARP is to IPv4 (RFC 4861, 7.2.6).
+func advertise(index int, a netip.Addr) error {
+	ifi, err := net.InterfaceByIndex(index)
+	if err != nil {
+		return err
+	}
+	conn, _, err := ndp.Listen(ifi, ndp.Addr(a.String()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.WriteTo(&ndp.NeighborAdvertisement{
+		Override: true, TargetAddress: a,
+		Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: ifi.HardwareAddr}},
+	}, nil, netip.IPv6LinkLocalAllNodes())
 }

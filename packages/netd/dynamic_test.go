@@ -215,3 +215,20 @@ func TestNewConfigurationThatLosesTheGatewayIsRolledBack(t *testing.T) {
 		t.Errorf("the new address is still there:\n%s", out)
 	}
 }
+
+func TestNewAddressesAreAnnounced(t *testing.T) {
+	l := newLab(t)
+	l.gatewayUp("up0", "192.0.2.1/24", "2001:db8:1::1/64")
+	// Makes the network remember what it was not asking for.
+	l.inNet("sysctl", "-qw", "net.ipv4.conf.up0.arp_accept=1", "net.ipv6.conf.up0.forwarding=1", "net.ipv6.conf.up0.accept_untracked_na=1")
+	l.start(Config{Addresses: prefixes("192.0.2.10/24", "2001:db8:1::10/64")}) // no gateway: nothing else is sent
+	l.eventually("announcements", func() error {
+		out := l.inNet("ip", "neigh", "show", "dev", "up0")
+		for _, a := range []string{"192.0.2.10 lladdr", "2001:db8:1::10 lladdr"} {
+			if !strings.Contains(out, a) {
+				return fmt.Errorf("no %q in:\n%s", a, out)
+			}
+		}
+		return nil
+	})
+}
