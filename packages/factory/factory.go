@@ -11,6 +11,8 @@
 // package deb, Go modules through the go command. Both are cached, so that a
 // second build reaches no network. Root is not needed, nothing is mounted.
 //
+// A release that is whole and was made from the same inputs is left as it is.
+//
 // Files owned: <repository>/build/<variant>/ and what packages/kernel gets
 // filled with. One build at a time per repository (a lock file in build/).
 package factory
@@ -42,10 +44,17 @@ type Options struct {
 	Log io.Writer
 	// Refresh asks Debian for newer packages than those cached.
 	Refresh bool
+	// Folder, if set, is the name of the folder in build/ that the release goes
+	// to, and Env is added to the environment of the go command: for measuring.
+	Folder string
+	Env    []string
 }
 
 // Variant names the kind of build, which is also the name of its folder.
 func (o Options) Variant() string {
+	if o.Folder != "" {
+		return o.Folder
+	}
 	if slices.Contains(o.Tags, "faults") {
 		return "release-faults"
 	}
@@ -54,6 +63,8 @@ func (o Options) Variant() string {
 
 // Out is where the release goes.
 func (o Options) Out() string { return filepath.Join(o.Repository, "build", o.Variant()) }
+
+func (o Options) debianDir() string { return filepath.Join(o.Repository, "build", "debian") }
 
 func (o Options) work() string { return filepath.Join(o.Repository, "build", "work", o.Variant()) }
 
@@ -69,13 +80,41 @@ func Build(ctx context.Context, o Options) (string, error) {
 			return "", fmt.Errorf("build: %w", err)
 		}
 	}
-	if err := os.Remove(filepath.Join(o.Out(), release.FileName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("build: %w", err)
-	}
 	b := &build{Options: o}
-	if err := b.identify(ctx); err != nil {
+	if err := b.run(ctx); err != nil {
 		return "", fmt.Errorf("build: %w", err)
 	}
+	return o.Out(), nil
+}
+
+// run makes the release unless it is up to date.
+func (b *build) run(ctx context.Context) error {
+	if err := b.identify(ctx); err != nil {
+		return err
+	}
+	// Hashed before the build reads them: what changes meanwhile is new.
+	sources, err := b.sources(ctx)
+	if err != nil {
+		return err
+	}
+	if current, err := b.upToDate(ctx, sources); err != nil {
+		return err
+	} else if current && !b.Refresh {
+		fmt.Fprintf(b.Log, "build: %s is up to date\n", b.Variant())
+		return nil
+	}
+	for _, name := range []string{InputsFile, release.FileName} {
+		if err := os.Remove(filepath.Join(b.Out(), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := b.steps(ctx); err != nil {
+		return err
+	}
+	return errors.Join(b.writeTimes(), b.seal(sources))
+}
+
+func (b *build) steps(ctx context.Context) error {
 	for _, step := range []struct {
 		name string
 		run  func(context.Context) error
@@ -89,14 +128,37 @@ func Build(ctx context.Context, o Options) (string, error) {
 		{"release", b.writeRelease},
 	} {
 		start := time.Now()
-		if err := step.run(ctx); err != nil {
-			return "", fmt.Errorf("build %s: %w", step.name, err)
+		stop := b.tellLong(step.name)
+		err := step.run(ctx)
+		stop()
+		if err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
 		}
 		took := time.Since(start)
 		b.times = append(b.times, StepTime{step.name, took.Seconds()})
-		fmt.Fprintf(o.Log, "build: %-20s %6.1f s\n", step.name, took.Seconds())
+		fmt.Fprintf(b.Log, "build: %-20s %6.1f s\n", step.name, took.Seconds())
 	}
-	return o.Out(), b.writeTimes()
+	return nil
+}
+
+// tellLong says now and then that a step is under way, until it is told to stop.
+func (b *build) tellLong(step string) (stop func()) {
+	const every = 10 * time.Second
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for start := time.Now(); ; {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				fmt.Fprintf(b.Log, "build: %s, %.0f s so far\n", step, time.Since(start).Seconds())
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
 }
 
 // lock keeps two builds of one repository apart: gok and the kernel package are

@@ -18,7 +18,7 @@ func (b *build) makeInitrd(ctx context.Context) error {
 	init := filepath.Join(b.work(), "init")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
 		"-tags", strings.Join(b.tags(), ","), "-o", init, "./cmd/initrd")
-	cmd.Dir, cmd.Env = b.Repository, targetEnv()
+	cmd.Dir, cmd.Env = b.Repository, b.targetEnv()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build ./cmd/initrd: %w\n%s", err, bytes.TrimSpace(out))
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -67,19 +66,16 @@ func (b *build) writeTimes() error { return writeJSON(filepath.Join(b.Out(), Tim
 // identify names the version: the commit's date and short hash, so that a build
 // of the same source has the same name.
 func (b *build) identify(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "git", "log", "-1", "--format=%cd-%h", "--date=format:%Y.%m.%d", "--abbrev=10")
-	cmd.Dir = b.Repository
-	out, err := cmd.Output()
+	commit, err := b.output(ctx, "git", "log", "-1", "--format=%cd-%h", "--date=format:%Y.%m.%d", "--abbrev=10")
 	if err != nil {
-		return fmt.Errorf("git log (a release is named after its commit): %w", err)
+		return fmt.Errorf("a release is named after its commit: %w", err)
 	}
-	b.version = strings.TrimSpace(string(out))
-	status := exec.CommandContext(ctx, "git", "status", "--porcelain", "--untracked-files=no")
-	status.Dir = b.Repository
-	if out, err = status.Output(); err != nil {
-		return fmt.Errorf("git status: %w", err)
+	b.version = strings.TrimSpace(commit)
+	changed, err := b.output(ctx, "git", "status", "--porcelain", "--untracked-files=no")
+	if err != nil {
+		return err
 	}
-	if len(out) > 0 {
+	if len(changed) > 0 {
 		b.version += "-dirty"
 	}
 	b.built = time.Now().UTC().Format(time.RFC3339)
@@ -87,14 +83,14 @@ func (b *build) identify(ctx context.Context) error {
 }
 
 func (b *build) debDir(i int) string {
-	return filepath.Join(b.Repository, "build", "debian", "unpacked", debian[i].Name)
+	return filepath.Join(b.debianDir(), "unpacked", debian[i].Name)
 }
 
 func (b *build) fetchDebian(ctx context.Context) error {
 	progress := newTicker(b.Log)
 	var err error
 	b.packages, err = deb.Fetch(ctx, deb.Options{
-		Dir: filepath.Join(b.Repository, "build", "debian"), Want: debian, Refresh: b.Refresh,
+		Dir: b.debianDir(), Want: debian, Refresh: b.Refresh,
 		Progress: func(p deb.Progress) { progress.step(p.Suite+" "+p.Step, p.Percent) },
 	})
 	if err != nil {

@@ -80,7 +80,7 @@ func (b *build) modules(ctx context.Context) ([]Module, error) {
 		"-f", "{{with .Module}}{{if .Version}}{{.Path}} {{.Version}}{{end}}{{end}}"}, programs...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = b.Repository
-	cmd.Env = targetEnv()
+	cmd.Env = b.targetEnv()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

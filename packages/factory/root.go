@@ -16,8 +16,8 @@ import (
 
 // targetEnv is the environment in which programs for the node are compiled:
 // linux/amd64 at the level of the oldest CPU in hardware/ (no AVX2, BMI2, FMA).
-func targetEnv() []string {
-	return append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "GOAMD64=v2", "CGO_ENABLED=0")
+func (b *build) targetEnv() []string {
+	return slices.Concat(os.Environ(), b.Env, []string{"GOOS=linux", "GOARCH=amd64", "GOAMD64=v2", "CGO_ENABLED=0"})
 }
 
 func (b *build) tags() []string {
@@ -59,7 +59,7 @@ func (b *build) gok(ctx context.Context, c *instance, args ...string) error {
 	cmd.Dir = b.Repository
 	// gok finds out the target from its own environment, and the go command
 	// must not build gok itself for a target that differs from the host.
-	cmd.Env = append(os.Environ(), slices.Concat(c.env, []string{"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false")})...)
+	cmd.Env = append(os.Environ(), slices.Concat(b.Env, c.env, []string{"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false")})...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
