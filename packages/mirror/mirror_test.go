@@ -507,7 +507,7 @@ func TestAudit(t *testing.T) {
 			before := mirrortest.Describe(t, w.job.Tree, true)
 			_, err := Run(t.Context(), w.job, func(ctx context.Context, j Job) (Outcome, error) {
 				text := "micromirror-plan 1 \"demo\" true\n" + tt.line + "\n"
-				text += fmt.Sprintf("end 2 %08x\n", crc32.ChecksumIEEE([]byte(text)))
+				text += fmt.Sprintf("end 2 %08x\n", crc(text))
 				name := filepath.Join(j.Stage, proposalFile)
 				return Outcome{Complete: true, Proposal: name}, os.WriteFile(name, []byte(text), 0o600)
 			})
@@ -543,3 +543,5 @@ func TestInconsistentIndexIsHeldBack(t *testing.T) {
 	w.mustRun()
 	w.same()
 }
+
+func crc(text string) uint32 { return crc32.ChecksumIEEE([]byte(text)) }

@@ -21,6 +21,8 @@ type Peer struct {
 	// Limit, if positive, cuts every connection after the server has sent that
 	// many bytes.
 	Limit atomic.Int64
+	// Stall, if positive, lets every connection fall silent after that many.
+	Stall atomic.Int64
 	// Connections counts them.
 	Connections atomic.Int64
 }
@@ -79,13 +81,19 @@ func (p *Peer) connection(c net.Conn, config string) {
 	if err != nil {
 		return
 	}
+	gone := make(chan struct{}) // the client has hung up
 	go func() {
+		defer close(gone)
 		io.Copy(ours, c)
 		ours.Close()
 	}()
-	if n := p.Limit.Load(); n > 0 {
-		io.CopyN(c, ours, n)
-	} else {
+	switch limit, stall := p.Limit.Load(), p.Stall.Load(); {
+	case limit > 0:
+		io.CopyN(c, ours, limit)
+	case stall > 0:
+		io.CopyN(c, ours, stall)
+		<-gone
+	default:
 		io.Copy(c, ours)
 	}
 	c.Close()
