@@ -1,6 +1,9 @@
 package filter
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // pattern is the compiled form of a rule's text.
 type pattern struct {
@@ -12,6 +15,7 @@ type pattern struct {
 	anchor  bool    // starts with /
 	body    string  // the text without its anchor
 	tokens  []token // of body, when wild
+	last    []token // of "**/NAME": those of NAME, which the last element must match
 }
 
 // compile derives the pattern from the text.
@@ -24,8 +28,18 @@ func (r *rule) compile() {
 		p.wild2, p.wild2At = at >= 0, at == 0
 		p.wild3 = strings.HasSuffix(t, "***")
 		p.tokens = tokenize(p.body)
+		p.last = afterAny(p.tokens)
 	}
 	r.pattern = p
+}
+
+// afterAny gives what follows "**/" if that can only match a single element.
+func afterAny(tokens []token) []token {
+	slash := func(t token) bool { return t.kind == star2 || t.kind == literal && t.char == '/' }
+	if len(tokens) < 3 || tokens[0].kind != star2 || tokens[1].kind == star2 || !slash(tokens[1]) || slices.ContainsFunc(tokens[2:], slash) {
+		return nil
+	}
+	return tokens[2:]
 }
 
 // matches reports whether the rule applies to name, relative to the transfer's
@@ -60,6 +74,8 @@ func (p *pattern) matchPath(path string, slash bool) bool {
 		return found && (before == "" || before[len(before)-1] == '/')
 	case p.anchor:
 		return glob(p.tokens, path, slash)
+	case p.last != nil:
+		return glob(p.last, path[strings.LastIndexByte(path, '/')+1:], slash)
 	case p.wild2At:
 		return p.matchAfterSlash(path, slash)
 	case p.wild2:
