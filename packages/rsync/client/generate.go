@@ -24,6 +24,7 @@ func (t *transfer) generate(ctx context.Context) error {
 			return err
 		}
 	}
+	t.begin()
 	if err := t.done(1); err != nil {
 		return err
 	}

@@ -110,6 +110,9 @@ func (t *transfer) answer(ndx int32, phase int, w *stageWriter) (repeat int, err
 func (t *transfer) file(i, phase int, w *stageWriter) error {
 	name := t.list.Name(i)
 	head, err := delta.ReadHead(t.c.in, t.c.sums.Size())
+	if err == nil && head.BlockLen > delta.MaxBlock {
+		err = t.c.in.Failf("blocks of %d bytes were not asked for: %w", head.BlockLen, ErrProtocol)
+	}
 	if err != nil {
 		return fmt.Errorf("receive %q: %w", name, err)
 	}

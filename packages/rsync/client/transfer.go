@@ -82,6 +82,9 @@ type transfer struct {
 	list *flist.List
 	redo chan []int // from the receiver to the generator, once
 
+	start   sync.Once
+	started chan struct{} // closed as soon as there is something to be answered
+
 	mu      sync.Mutex
 	pending []uint64 // bit set of files asked for and not yet answered
 
@@ -100,7 +103,7 @@ func (c *Conn) Transfer(ctx context.Context, req Request) (Result, error) {
 	stop := context.AfterFunc(ctx, func() { c.cancel(context.Cause(ctx)) })
 	defer stop()
 	defer c.Close()
-	t := &transfer{c: c, req: &req, list: c.list, redo: make(chan []int, 1)}
+	t := &transfer{c: c, req: &req, list: c.list, redo: make(chan []int, 1), started: make(chan struct{})}
 	t.result.Failed = map[int]error{}
 	t.pending = make([]uint64, (c.list.Len()+63)/64)
 	if err := t.check(); err != nil {
@@ -156,8 +159,10 @@ func (t *transfer) run(ctx context.Context) error {
 		if err != nil {
 			stop(err)
 		}
+		t.begin()
 		requested <- err
 	}()
+	<-t.started
 	err := t.receive()
 	if err != nil {
 		stop(err)
@@ -177,9 +182,12 @@ func (t *transfer) run(ctx context.Context) error {
 // latter tells whether it was asked for at all.
 func (t *transfer) ask(i int) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.pending[i/64] |= 1 << (i % 64)
+	t.mu.Unlock()
+	t.begin()
 }
+
+func (t *transfer) begin() { t.start.Do(func() { close(t.started) }) }
 
 func (t *transfer) answered(i int) bool {
 	t.mu.Lock()

@@ -21,10 +21,11 @@ import (
 	"micromirror/packages/rsync/wire"
 )
 
-// Bounds of the block length: since protocol 30 the upper one is smaller.
+// Bounds of the block length. Protocols before 30 allow longer blocks, which
+// Plan makes no use of.
 const (
 	minBlock    = 700
-	maxBlock    = 1 << 17
+	MaxBlock    = 1 << 17
 	maxBlockOld = 1 << 29
 )
 
@@ -48,7 +49,7 @@ func Plan(size int64, sumSize int) (Head, bool) {
 		return Head{}, size == 0
 	}
 	root := int64(math.Sqrt(float64(size)))
-	block := min(max(root&^7, minBlock), maxBlock)
+	block := min(max(root&^7, minBlock), MaxBlock)
 	count := size / block
 	if size%block > 0 {
 		count++
@@ -93,7 +94,7 @@ func ReadHead(r *wire.Reader, sumSize int) (Head, error) {
 	if err := r.Err(); err != nil {
 		return Head{}, err
 	}
-	limit := int32(maxBlock)
+	limit := int32(MaxBlock)
 	if r.Protocol() < 30 {
 		limit = maxBlockOld
 	}
