@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,12 +92,15 @@ func (s *screen) Write(b []byte) (int, error) {
 // telling are the console lines that a person wants to see while the node boots.
 var telling = regexp.MustCompile(`BdsDxe: starting.*|Linux version \S+|mm \w+: .*|gokrazy build timestamp.*|Kernel panic.*`)
 
-// console reports the node's own milestones, each once: a service that cannot
-// start tries again every second.
+// console reports the node's own milestones, each once a boot: a service that
+// cannot start tries again every second.
 func (s *screen) console(l vm.Line) {
 	text := telling.FindString(l.Text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if strings.HasPrefix(text, "BdsDxe:") {
+		clear(s.told)
+	}
 	if text == "" || s.told[text] {
 		return
 	}

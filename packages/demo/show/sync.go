@@ -11,16 +11,17 @@ import (
 	"micromirror/packages/vm"
 )
 
-// reportSync shows what the node says of its projects until ctx ends.
+// reportSync shows what the node says of its projects until ctx ends, and for
+// each project that is there what it can be tried with.
 func reportSync(ctx context.Context, m *vm.Machine, s *screen) error {
-	told := map[string]string{}
+	w := newWatch(m.URL(""), "rsync://"+m.Addr(873))
 	for {
 		r, err := readStatus(ctx, m)
 		if err == nil {
-			for _, line := range changes(r, told) {
+			for _, line := range w.changes(r) {
 				s.line("%s", line)
 			}
-			if busy := progress(r); busy != "" {
+			if busy := w.progress(r, time.Now()); busy != "" {
 				s.status("%s", busy)
 			}
 		}
@@ -34,6 +35,18 @@ func reportSync(ctx context.Context, m *vm.Machine, s *screen) error {
 	}
 }
 
+// watch remembers what was told of the projects.
+type watch struct {
+	page, rsync string // URLs of the node
+	told        map[string]string
+	tried       map[string]bool // whose commands were shown
+	paces       map[string]*pace
+}
+
+func newWatch(page, rsync string) *watch {
+	return &watch{page, rsync, map[string]string{}, map[string]bool{}, map[string]*pace{}}
+}
+
 func readStatus(ctx context.Context, m *vm.Machine) (r status.Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -44,46 +57,61 @@ func readStatus(ctx context.Context, m *vm.Machine) (r status.Report, err error)
 	return r, json.Unmarshal(body, &r)
 }
 
-// changes words what is new since the last call; told remembers it.
-func changes(r status.Report, told map[string]string) []string {
+// changes words what is new since the last call.
+func (w *watch) changes(r status.Report) []string {
 	var out []string
 	for _, p := range r.Projects {
-		state := p.Status
+		state, inStep := p.Status, false
 		switch {
 		case p.Status == "failed":
 			state = "failed: " + p.Error
 		case p.Status == "idle" && !p.LastUpdate.IsZero():
-			state = fmt.Sprintf("in step with upstream, %d files, %s", p.Files, size(p.Size))
+			state, inStep = fmt.Sprintf("in step with upstream, %d files, %s", p.Files, size(p.Size)), true
 		}
-		if told[p.Name] != state && state != "never" {
+		if w.told[p.Name] != state && state != "never" {
 			out = append(out, fmt.Sprintf("sync: %s: %s", p.Name, state))
 		}
-		told[p.Name] = state
+		w.told[p.Name] = state
+		if inStep && !w.tried[p.Name] {
+			w.tried[p.Name] = true
+			for _, command := range clients(p.Name, w.page, w.rsync) {
+				out = append(out, "    "+command)
+			}
+		}
 	}
 	return out
 }
 
 // progress words the runs under way in one line, "" if there are none.
-func progress(r status.Report) string {
+func (w *watch) progress(r status.Report, now time.Time) string {
 	var out []string
 	for _, p := range r.Projects {
-		if p.Progress == nil {
-			continue
+		if g := p.Progress; g != nil {
+			if w.paces[p.Name] == nil {
+				w.paces[p.Name] = &pace{}
+			}
+			w.paces[p.Name].add(now, g.Phase, g.BytesDone, g.BytesTotal)
+			out = append(out, fmt.Sprintf("sync: %s: %s", p.Name, describe(g, w.paces[p.Name])))
 		}
-		g := p.Progress
-		text := fmt.Sprintf("sync: %s: %s", p.Name, g.Phase)
-		if g.FilesTotal > 0 {
-			text += fmt.Sprintf(" %d of %d files", g.FilesDone, g.FilesTotal)
-		}
-		if g.BytesTotal > 0 {
-			text += fmt.Sprintf(", %s of %s, %s/s", size(g.BytesDone), size(g.BytesTotal), size(int64(g.BytesPerSecond)))
-		}
-		if g.ETASeconds > 0 {
-			text += fmt.Sprintf(", %v left", time.Duration(g.ETASeconds*float64(time.Second)).Round(time.Second))
-		}
-		out = append(out, text)
 	}
 	return strings.Join(out, "; ")
+}
+
+func describe(g *status.Progress, pace *pace) string {
+	text := g.Phase
+	if g.FilesTotal > 0 {
+		text += fmt.Sprintf(" %d of %d files", g.FilesDone, g.FilesTotal)
+	}
+	if g.BytesTotal > 0 {
+		text += fmt.Sprintf(", %s of %s", size(g.BytesDone), size(g.BytesTotal))
+	}
+	if rate := pace.rate(); rate > 0 {
+		text += fmt.Sprintf(", %s/s", size(int64(rate)))
+	}
+	if left := pace.left(); left > 0 {
+		text += fmt.Sprintf(", %v left", left)
+	}
+	return text
 }
 
 // size words a number of bytes in powers of 1024.
