@@ -64,6 +64,20 @@ func (s *Server) Warm(ctx context.Context) {
 	}
 }
 
+// Memory is about how many bytes the lists take. While one is read anew, it is
+// there twice.
+func (s *Server) Memory() int64 {
+	var sum int64
+	for _, sh := range s.shares {
+		sh.mu.Lock()
+		if sh.current != nil {
+			sum += sh.current.tree.Memory()
+		}
+		sh.mu.Unlock()
+	}
+	return sum
+}
+
 // Serve accepts connections from all listeners until ctx ends, gives the
 // transfers under way their grace, and returns when all have ended. The
 // listeners are closed.

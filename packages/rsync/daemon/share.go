@@ -42,7 +42,7 @@ type scan struct {
 // longer than wait, the list before it has to do.
 func (s *share) get(ctx context.Context, wait time.Duration) (*offer, error) {
 	if s.Generation == nil {
-		return s.read(ctx, "")
+		return s.read(ctx, "", nil)
 	}
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
@@ -85,7 +85,10 @@ func (s *share) begin(ctx context.Context, generation string) (*scan, *offer) {
 }
 
 func (s *share) run(ctx context.Context, job *scan) {
-	job.offer, job.err = s.read(ctx, job.generation)
+	s.mu.Lock()
+	before := s.current
+	s.mu.Unlock()
+	job.offer, job.err = s.read(ctx, job.generation, before)
 	s.mu.Lock()
 	if job.err == nil {
 		s.current = job.offer
@@ -104,12 +107,16 @@ func (s *share) older() (*offer, error) {
 	return s.current, nil
 }
 
-func (s *share) read(ctx context.Context, generation string) (*offer, error) {
+func (s *share) read(ctx context.Context, generation string, before *offer) (*offer, error) {
 	root, err := os.Open(s.Path)
 	if err != nil {
 		return nil, fmt.Errorf("module %s: %w", s.Name, err)
 	}
-	tree, err := sender.Scan(ctx, root, sender.ScanOptions{Exclude: s.exclude, Unreadable: s.Unreadable})
+	opts := sender.ScanOptions{Exclude: s.exclude, Unreadable: s.Unreadable}
+	if before != nil {
+		opts.Like = before.tree
+	}
+	tree, err := sender.Scan(ctx, root, opts)
 	if err != nil {
 		root.Close()
 		return nil, fmt.Errorf("module %s: %w", s.Name, err)

@@ -30,6 +30,9 @@ type ScanOptions struct {
 	// directories that not everybody may search are left out, as a mirror must
 	// do with what its upstream has not released yet.
 	Unreadable bool
+	// Like is a tree of about the same size, to take as much memory as that needs
+	// and not to grow into it.
+	Like *Tree
 }
 
 // Scan reads a directory tree. What vanishes meanwhile is left out; what cannot
@@ -37,6 +40,10 @@ type ScanOptions struct {
 // out. No link is followed.
 func Scan(ctx context.Context, root *os.File, opts ScanOptions) (*Tree, error) {
 	s := scanner{ctx: ctx, opts: opts, tree: new(Tree), groups: map[inode]uint32{}}
+	if opts.Like != nil {
+		s.tree.nodes = make([]node, 0, len(opts.Like.nodes)*21/20)
+		s.tree.text = make([]byte, 0, len(opts.Like.text)*21/20)
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(root.Fd()), &st); err != nil {
 		return nil, fmt.Errorf("scan %s: %w", root.Name(), err)
@@ -51,8 +58,6 @@ func Scan(ctx context.Context, root *os.File, opts ScanOptions) (*Tree, error) {
 	if err := s.dir(dir, 0, "", 0); err != nil {
 		return nil, fmt.Errorf("scan %s: %w", root.Name(), err)
 	}
-	s.tree.nodes = slices.Clip(s.tree.nodes)
-	s.tree.text = slices.Clip(s.tree.text)
 	return s.tree, nil
 }
 

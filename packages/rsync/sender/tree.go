@@ -42,6 +42,8 @@ type node struct {
 	name   uint8  // length of the name
 }
 
+const nodeSize = 48
+
 func (n *node) isDir() bool     { return uint32(n.mode)&flist.ModeType == flist.ModeDir }
 func (n *node) isRegular() bool { return uint32(n.mode)&flist.ModeType == flist.ModeRegular }
 func (n *node) isLink() bool    { return uint32(n.mode)&flist.ModeType == flist.ModeSymlink }
@@ -51,6 +53,9 @@ func (t *Tree) Len() int { return len(t.nodes) }
 
 // Size is the number of bytes in regular files.
 func (t *Tree) Size() int64 { return t.size }
+
+// Memory is about how many bytes the tree takes.
+func (t *Tree) Memory() int64 { return int64(cap(t.nodes))*nodeSize + int64(cap(t.text)) }
 
 // Complete reports whether all could be read.
 func (t *Tree) Complete() bool { return !t.failed }
