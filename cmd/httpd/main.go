@@ -41,7 +41,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if err := httpd.RaiseFileLimit(); err != nil {
+	if err := httpd.PrepareProcess(); err != nil {
 		log.Warn("few descriptors", "err", err)
 	}
 	if err := sandbox.Own(f.logs, layout.HTTPD, layout.HTTPD, 0o750); err != nil {

@@ -93,12 +93,8 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	disk := newDisk()
 	var wg sync.WaitGroup
 	errs := make([]error, c.Loops)
-	for i := range c.Loops {
-		loop, err := newLoop(listener, &c, disk)
-		if err != nil {
-			errs[i] = fmt.Errorf("serve: %w", err)
-			break
-		}
+	loops, err := newLoops(listener, &c, disk)
+	for i, loop := range loops {
 		defer rawClose(loop.wake.fd) // helpers may signal until they have ended
 		stop := context.AfterFunc(ctx, loop.wake.signal)
 		wg.Go(func() {
@@ -108,7 +104,24 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	}
 	wg.Wait()
 	disk.close()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, err)...)
+}
+
+// newLoops makes all loops or none.
+func newLoops(listener int, c *Config, d *disk) ([]*loop, error) {
+	var loops []*loop
+	for range c.Loops {
+		l, err := newLoop(listener, c, d)
+		if err != nil {
+			for _, l := range loops {
+				l.close()
+				rawClose(l.wake.fd)
+			}
+			return nil, fmt.Errorf("serve: %w", err)
+		}
+		loops = append(loops, l)
+	}
+	return loops, nil
 }
 
 // prepareListener sets what accepted sockets inherit.

@@ -13,8 +13,12 @@ import (
 // HTML renders the directory dir ("." or "debian/dists"). about is a line of
 // description, empty where there is none.
 func HTML(site page.Site, dir, about string, entries []tree.Entry, order Order) []byte {
-	const rowSize = 200
-	b := make([]byte, 0, 8<<10+len(entries)*rowSize)
+	const chrome, row = 8 << 10, 150 // roughly, so that one allocation does
+	size := chrome
+	for i := range entries {
+		size += row + 2*len(entries[i].Name)
+	}
+	b := make([]byte, 0, size)
 	title := "Index of /"
 	if dir != "." {
 		title += dir + "/"
@@ -27,8 +31,9 @@ func HTML(site page.Site, dir, about string, entries []tree.Entry, order Order) 
 		b = append(b, "</p>\n"...)
 	}
 	b = appendColumns(b, order)
+	var times stamps
 	for i := range entries {
-		b = appendRow(b, &entries[i])
+		b = appendRow(b, &entries[i], &times)
 	}
 	b = append(b, "</table>\n"...)
 	b = appendTotals(b, entries)
@@ -78,7 +83,8 @@ func appendColumns(b []byte, order Order) []byte {
 }
 
 // appendRow writes one entry: link, the cell for machines, the cells for people.
-func appendRow(b []byte, e *tree.Entry) []byte {
+func appendRow(b []byte, e *tree.Entry, times *stamps) []byte {
+	times.set(e.ModTime)
 	slash := ""
 	if e.Dir {
 		slash = "/"
@@ -88,7 +94,7 @@ func appendRow(b []byte, e *tree.Entry) []byte {
 	b = append(b, slash+`">`...)
 	b = append(b, text(e.Name)...)
 	b = append(b, slash+"</a><td hidden>"...)
-	b = e.ModTime.UTC().AppendFormat(b, "02-Jan-2006 15:04")
+	b = append(b, times.machine...)
 	b = append(b, ' ')
 	if e.Dir {
 		b = append(b, '-')
@@ -98,7 +104,7 @@ func appendRow(b []byte, e *tree.Entry) []byte {
 	// MirrorBrain reads on as far as it finds letters, digits and dashes: the
 	// tag stops it before the cells for people.
 	b = append(b, "<td><time>"...)
-	b = e.ModTime.UTC().AppendFormat(b, "2006-01-02 15:04")
+	b = append(b, times.human...)
 	if e.Dir {
 		return append(b, "</time><td>\n"...)
 	}
@@ -147,9 +153,38 @@ func appendCount(b []byte, n int64, one, many string) []byte {
 	return append(b, " "+many...)
 }
 
+// stamps formats times. Files that were made together come together, so the last
+// one is remembered.
+type stamps struct {
+	minute         int64
+	machine, human []byte
+}
+
+func (s *stamps) set(t time.Time) {
+	if minute := t.Unix() / 60; s.machine == nil || minute != s.minute {
+		t = t.UTC()
+		s.minute = minute
+		s.machine = t.AppendFormat(s.machine[:0], "02-Jan-2006 15:04")
+		s.human = t.AppendFormat(s.human[:0], "2006-01-02 15:04")
+	}
+}
+
 // text makes a name fit to be shown.
 func text(name string) string {
+	if plain(name) {
+		return name
+	}
 	return html.EscapeString(strings.ToValidUTF8(name, "\uFFFD"))
+}
+
+// plain says whether a name needs no escapes anywhere.
+func plain(name string) bool {
+	for i := range len(name) {
+		if !unreserved[name[i]] {
+			return false
+		}
+	}
+	return true
 }
 
 // appendEscaped writes a name as one segment of a relative link. Only unreserved
@@ -158,7 +193,7 @@ func appendEscaped(b []byte, name string) []byte {
 	const digits = "0123456789ABCDEF"
 	for i := range len(name) {
 		c := name[i]
-		if unreserved(c) {
+		if unreserved[c] {
 			b = append(b, c)
 		} else {
 			b = append(b, '%', digits[c>>4], digits[c&15])
@@ -167,7 +202,12 @@ func appendEscaped(b []byte, name string) []byte {
 	return b
 }
 
-func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		c == '-' || c == '.' || c == '_' || c == '~'
-}
+// unreserved are the bytes that stand for themselves in a URL. It is never
+// written.
+var unreserved = func() (table [256]bool) {
+	for c := range table {
+		table[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+			c == '-' || c == '.' || c == '_' || c == '~'
+	}
+	return table
+}()

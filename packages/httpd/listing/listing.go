@@ -49,7 +49,12 @@ func ParseOrder(query string) Order {
 // Sort orders entries in place: directories first, then by the column, then by
 // name.
 func Sort(entries []tree.Entry, order Order) {
-	slices.SortFunc(entries, func(a, b tree.Entry) int {
+	// What is sorted is small; the entries move once.
+	sorted := make([]*tree.Entry, len(entries))
+	for i := range entries {
+		sorted[i] = &entries[i]
+	}
+	slices.SortFunc(sorted, func(a, b *tree.Entry) int {
 		if a.Dir != b.Dir {
 			if a.Dir {
 				return -1
@@ -60,11 +65,19 @@ func Sort(entries []tree.Entry, order Order) {
 		if order.Descending {
 			c = -c
 		}
-		return cmp.Or(c, strings.Compare(a.Name, b.Name))
+		if c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
 	})
+	moved := make([]tree.Entry, len(entries))
+	for i, e := range sorted {
+		moved[i] = *e
+	}
+	copy(entries, moved)
 }
 
-func compare(a, b tree.Entry, column byte) int {
+func compare(a, b *tree.Entry, column byte) int {
 	switch column {
 	case 'M':
 		return a.ModTime.Compare(b.ModTime)

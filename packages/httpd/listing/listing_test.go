@@ -216,7 +216,7 @@ func FuzzNames(f *testing.F) {
 		if name == "" || strings.ContainsAny(name, "/\x00") {
 			return
 		}
-		row := string(appendRow(nil, &tree.Entry{Name: name, ModTime: when}))
+		row := string(appendRow(nil, &tree.Entry{Name: name, ModTime: when}, &stamps{}))
 		m := regexp.MustCompile(`^<tr><td><a href="([^"<>]+)">([^<>]*)</a><td hidden>`).FindStringSubmatch(row)
 		if m == nil {
 			t.Fatalf("row %q", row)

@@ -34,7 +34,7 @@ func (t *Tree) ReadDir(dir *File) ([]Entry, error) {
 		return nil, fmt.Errorf("read directory %q: %w", dir.Name, classify(err))
 	}
 	defer unix.Close(fd)
-	var entries []Entry
+	var d dirReader
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := unix.Getdents(fd, buf)
@@ -45,40 +45,77 @@ func (t *Tree) ReadDir(dir *File) ([]Entry, error) {
 			return nil, fmt.Errorf("read directory %q: %w", dir.Name, classify(err))
 		}
 		if n == 0 {
-			return entries, nil
+			return d.finish(), nil
 		}
 		for rest := buf[:n]; len(rest) > 0; {
-			var name string
+			var name []byte
 			name, rest = nextName(rest)
 			if e, ok := t.entry(dir, fd, name); ok {
-				entries = append(entries, e)
+				d.add(e, name[:len(name)-1])
 			}
 		}
 	}
 }
 
-// nextName takes one record off what getdents64 returned.
-func nextName(buf []byte) (name string, rest []byte) {
+// dirReader collects entries. All names share one string: a directory of 50,000
+// is one piece of memory instead of as many.
+type dirReader struct {
+	entries []Entry
+	names   []byte
+	ends    []int
+}
+
+func (d *dirReader) add(e Entry, name []byte) {
+	d.entries = append(d.entries, e)
+	d.names = append(d.names, name...)
+	d.ends = append(d.ends, len(d.names))
+}
+
+func (d *dirReader) finish() []Entry {
+	names := string(d.names)
+	begin := 0
+	for i, end := range d.ends {
+		d.entries[i].Name = names[begin:end]
+		begin = end
+	}
+	return d.entries
+}
+
+// nextName takes one record off what getdents64 returned. The name keeps the zero
+// byte that ends it.
+func nextName(buf []byte) (name, rest []byte) {
 	const header = int(unsafe.Offsetof(unix.Dirent{}.Name))
 	length := int(binary.NativeEndian.Uint16(buf[unsafe.Offsetof(unix.Dirent{}.Reclen):]))
 	raw := buf[header:length]
 	if end := bytes.IndexByte(raw, 0); end >= 0 {
-		raw = raw[:end]
+		raw = raw[:end+1]
 	}
-	return string(raw), buf[length:]
+	return raw, buf[length:]
 }
 
-func (t *Tree) entry(dir *File, fd int, name string) (Entry, bool) {
-	if name == "." || name == ".." || name == hidden {
+// statAt is lstat of a name that ends in a zero byte.
+func statAt(dir int, name []byte, st *unix.Stat_t) error {
+	_, _, e := unix.Syscall6(unix.SYS_NEWFSTATAT, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(name))),
+		uintptr(unsafe.Pointer(st)), unix.AT_SYMLINK_NOFOLLOW, 0, 0)
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+// entry describes what raw, a name with its zero byte, stands for.
+func (t *Tree) entry(dir *File, fd int, raw []byte) (Entry, bool) {
+	switch name := raw[:len(raw)-1]; string(name) {
+	case ".", "..", hidden:
 		return Entry{}, false
 	}
-	e := Entry{Name: name}
+	var e Entry
 	var st unix.Stat_t
-	if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := statAt(fd, raw, &st); err != nil {
 		return Entry{}, false
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		target, err := t.open(path.Join(dir.Name, name), unix.O_PATH)
+		target, err := t.open(path.Join(dir.Name, string(raw[:len(raw)-1])), unix.O_PATH)
 		if err != nil {
 			return Entry{}, false
 		}

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,9 +11,15 @@ import (
 // net/http takes.
 const descriptors = 65536
 
-// RaiseFileLimit asks for as many descriptors as a node's load needs, or as many
-// as there are to be had.
-func RaiseFileLimit() error {
+// garbage is how much, in percent of what is in use, may be left lying until it
+// is collected. What is in use is little; the memory limit that the daemon sets
+// bounds the rest.
+const garbage = 400
+
+// PrepareProcess tunes the process for its job: it asks for as many descriptors
+// as a node's load needs, or as many as there are to be had.
+func PrepareProcess() error {
+	debug.SetGCPercent(garbage)
 	want := unix.Rlimit{Cur: descriptors, Max: descriptors}
 	err := unix.Setrlimit(unix.RLIMIT_NOFILE, &want)
 	if err == nil {
