@@ -11,6 +11,7 @@ package lldp
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -121,13 +122,13 @@ func Run(ctx context.Context, index int, kick <-chan struct{}, info func() Info)
 	defer tick.Stop()
 	for {
 		// While the link is down sending fails; the next time may be better.
-		last := send(lifetime)
+		err := send(lifetime)
 		select {
 		case <-ctx.Done():
-			if last == nil {
-				last = send(0)
+			if err == nil {
+				err = send(0)
 			}
-			return ctx.Err()
+			return errors.Join(ctx.Err(), err)
 		case <-tick.C:
 		case <-kick:
 		}
