@@ -85,7 +85,27 @@ func (n *box) rearm() (bool, error) {
 			return false, err
 		}
 	}
-	return n.esp.Rearm(n.running)
+	armed, err := n.esp.Rearm(n.running)
+	if err == nil {
+		n.tellMemory()
+	}
+	return armed, err
+}
+
+// tellMemory says what a node that does nothing takes: by now all daemons run.
+func (n *box) tellMemory() {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		n.log.Warn("memory", "err", err)
+		return
+	}
+	defer f.Close()
+	use, err := supervise.MemoryUse(f)
+	if err != nil {
+		n.log.Warn("memory", "err", err)
+		return
+	}
+	daemon.Notice(n.log, use)
 }
 
 // kept is what has a second copy.
