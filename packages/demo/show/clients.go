@@ -10,12 +10,11 @@ import (
 const keyFile = "demo-archive-key.asc"
 
 // addresses words where the node is to be found. page and rsync are its URLs
-// without a slash at the end, https one that a browser warns of.
-func addresses(page, https, rsync string) []string {
+// without a slash at the end.
+func addresses(page, rsync string) []string {
 	return []string{
 		"    page    " + page + "/",
 		"    status  " + page + "/status.json",
-		"    https   " + https + "/",
 		"    rsync   " + rsync + "/",
 		"Try:",
 		"    curl -sI " + page + "/",
@@ -45,7 +44,7 @@ func clients(project, page, rsync string) []string {
 // computer's package lists are involved.
 func aptClient(url string) []string {
 	return []string{
-		"R=$(mktemp -d); chmod 755 $R; mkdir -p $R/etc/apt $R/var/lib/dpkg $R/var/lib/apt/lists/partial $R/var/cache/apt/archives/partial; touch $R/var/lib/dpkg/status",
+		"R=$(mktemp -d); chmod 755 $R; mkdir -p $R/etc/apt/preferences.d $R/var/lib/dpkg $R/var/lib/apt/lists/partial $R/var/cache/apt/archives/partial; touch $R/var/lib/dpkg/status",
 		fmt.Sprintf("curl -so $R/demo.asc %s/%s", url, keyFile),
 		fmt.Sprintf(`echo "deb [signed-by=$R/demo.asc] %s %s main" > $R/etc/apt/sources.list`, url, demo.Suite),
 		`A="-o Dir=$R -o Dir::State::status=$R/var/lib/dpkg/status -o APT::Architecture=amd64 -o APT::Sandbox::User= -o Acquire::http::Proxy=DIRECT"`,

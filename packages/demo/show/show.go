@@ -8,7 +8,7 @@
 // build/release and build/demo, which make the next run fast; should the process
 // be killed, its machine dies with it and the next start removes its files.
 //
-// Ports: 8080, 8443 and 8873 of 127.0.0.1 for the node's 80, 443 and 873 where they
+// Ports: 8080 and 8873 of 127.0.0.1 for the node's 80 and 873 where they
 // are free, others where not. The upstream takes any free port.
 package show
 
@@ -145,7 +145,7 @@ func trustTimer() []string {
 // are free, and to any free one (0) if not.
 func wantedPorts() map[int]int {
 	out := map[int]int{}
-	for guest, host := range map[int]int{80: 8080, 443: 8443, 873: 8873} {
+	for guest, host := range map[int]int{80: 8080, 873: 8873} {
 		out[guest] = 0
 		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", host)); err == nil {
 			l.Close()
@@ -189,7 +189,7 @@ func follow(ctx context.Context, m *vm.Machine, s *screen) error {
 	}
 	s.line("")
 	s.line("The node serves, %.0f s after power-on:", time.Since(start).Seconds())
-	for _, line := range addresses(m.URL(""), "https://"+m.Addr(443), "rsync://"+m.Addr(873)) {
+	for _, line := range addresses(m.URL(""), "rsync://"+m.Addr(873)) {
 		s.line("%s", line)
 	}
 	s.line("Ctrl-C stops everything.")
