@@ -222,6 +222,39 @@ func TestPull(t *testing.T) {
 	}
 }
 
+// TestOlderServers has the server use only what servers before 3.2 knew.
+func TestOlderServers(t *testing.T) {
+	src, old := t.TempDir(), filepath.Join(t.TempDir(), "old")
+	tree(t, src, 5)
+	content, err := os.ReadFile(filepath.Join(src, "dists/size9.deb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, old, append([]byte("shift"), content...))
+	p := startPeer(t, src)
+	for _, abilities := range []string{"e.", "e.Ls", "e.LsfxC", "e.LsfxCIv"} {
+		for _, protocol := range []int{30, 31, 32} {
+			cfg := p.config()
+			cfg.Protocol = protocol
+			dst := t.TempDir()
+			result := pull(t, cfg, ListOptions{abilities: abilities}, dst, func(r *Request) {
+				r.Basis = func(i int) (*os.File, error) {
+					if r.Dest(i) != "dists/size9.deb" {
+						return nil, fs.ErrNotExist
+					}
+					return os.Open(old)
+				}
+			})
+			if diff := gocmp.Diff(reference(t, src, protocol), seen(t, dst, protocol)); diff != "" {
+				t.Errorf("%s, protocol %d: -want +got:\n%s", abilities, protocol, diff)
+			}
+			if result.Matched < 2_900_000 || result.Repeated > 0 {
+				t.Errorf("%s, protocol %d: matched %d, repeated %d", abilities, protocol, result.Matched, result.Repeated)
+			}
+		}
+	}
+}
+
 func TestPullFiltered(t *testing.T) {
 	src := t.TempDir()
 	tree(t, src, 2)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,16 @@ type ListOptions struct {
 	NoRecurse   bool     // list the directory itself and what is in it, no deeper
 	Checksum    bool     // ask for the checksum of every file
 	Args        []string // more arguments for the server
+
+	abilities string // tests play an older client
 }
+
+// abilities tells a server since protocol 30 what this client can do: set times
+// of links (L), convert links (s), tell I/O errors at a list's end (f), no
+// optimised extended attributes (x), the seed in front for MD5 (C), partial
+// files in place (I), flags as varint and negotiated checksums (v), the name of
+// id 0 (u). Not i, incremental recursion.
+const abilities = "e.LsfxCIvu"
 
 // args gives the arguments as rsync itself would send them.
 func (o *ListOptions) args(protocol int, timeout time.Duration, module string) []string {
@@ -38,7 +48,7 @@ func (o *ListOptions) args(protocol int, timeout time.Duration, module string) [
 		}
 	}
 	if protocol >= 30 {
-		b.WriteString("e.LsfxCIvu")
+		b.WriteString(cmp.Or(o.abilities, abilities))
 	}
 	args := []string{"--server", "--sender", b.String()}
 	if protocol >= 29 { // older servers would not send signs of life for it
