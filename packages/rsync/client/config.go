@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -48,7 +49,7 @@ var (
 // withDefaults fills in what was left out.
 func (c Config) withDefaults() Config {
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		c.Addr = net.JoinHostPort(c.Addr, Port)
+		c.Addr = net.JoinHostPort(strings.Trim(c.Addr, "[]"), Port)
 	}
 	c.Timeout = cmp.Or(c.Timeout, 10*time.Minute)
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"micromirror/packages/rsync/delta"
 	"micromirror/packages/rsync/wire"
@@ -128,15 +129,20 @@ func sendError(name, reason string) error {
 	return fmt.Errorf("%q could not be sent: %s", name, reason)
 }
 
+// farewell is how long a server may take to close its side.
+const farewell = 5 * time.Second
+
 // goodbye ends the session so that the server need not report a broken
 // connection: the last index has been read, and it reads ours before it exits.
 func (t *transfer) goodbye() error {
 	if err := t.done(1); err != nil {
 		return err
 	}
-	if half, ok := t.c.conn.Conn.(interface{ CloseWrite() error }); ok {
+	nc := t.c.conn.Conn
+	if half, ok := nc.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
-		io.CopyN(io.Discard, t.c.conn, bufferSize)
+		nc.SetReadDeadline(time.Now().Add(min(farewell, t.c.cfg.Timeout)))
+		io.CopyN(io.Discard, nc, bufferSize)
 	}
 	return nil
 }
