@@ -59,8 +59,9 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	return netd.Run(ctx, netd.FromNode(config, models), env)
 }
 
-// loadDrivers loads what the initramfs has left out. The kernel asks for
-// further modules (congestion control, queues, firewall) by itself.
+// loadDrivers loads what the initramfs has left out: the drivers of the cards
+// present, and what netd itself is about to use. The kernel would ask for the
+// latter by itself, but each time by a process that reads the index anew.
 func (f *flags) loadDrivers(log *slog.Logger) {
 	if f.modprobe != "" {
 		if err := kmod.InstallModprobe(f.modprobe); err != nil {
@@ -68,11 +69,17 @@ func (f *flags) loadDrivers(log *slog.Logger) {
 		}
 	}
 	loader, err := kmod.New(kmod.Config{})
-	if err == nil {
-		err = loader.Coldplug(netd.Driver)
-	}
 	if err != nil {
 		log.Warn("network drivers", "err", err)
+		return
+	}
+	if err := loader.Coldplug(netd.Driver); err != nil {
+		log.Warn("network drivers", "err", err)
+	}
+	for _, module := range netd.Modules() {
+		if err := loader.Load(module); err != nil {
+			log.Warn("network module", "err", err)
+		}
 	}
 }
 

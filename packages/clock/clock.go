@@ -18,7 +18,9 @@ package clock
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -87,7 +89,9 @@ type keeper struct {
 // Run keeps the clock until ctx ends.
 func Run(ctx context.Context, c Config) error {
 	k := &keeper{Config: c, poll: shortPoll}
-	if err := k.restore(); err != nil {
+	if err := k.restore(); errors.Is(err, fs.ErrNotExist) {
+		c.Log.Info("first start, no time was seen before")
+	} else if err != nil {
 		c.Log.Warn("time last seen is unknown", "err", err)
 	}
 	k.raise()

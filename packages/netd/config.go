@@ -67,3 +67,8 @@ func Driver(modalias string) bool {
 	return strings.HasPrefix(modalias, "pci:") && strings.Contains(modalias, pciNetwork) ||
 		strings.HasPrefix(modalias, virtioNetwork)
 }
+
+// Modules are the kernel modules that Run makes use of.
+func Modules() []string {
+	return []string{"sch_fq", "tcp_bbr", "nf_tables", "nft_ct", "nft_limit"}
+}

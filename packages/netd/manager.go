@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -140,6 +141,25 @@ func (m *manager) choose() bool {
 		return false
 	}
 	return true
+}
+
+// wake switches all ports on at the start, because a port takes seconds to agree
+// with the switch on a speed. Without addresses, and IPv6 still off, nothing can
+// be reached through them.
+func (m *manager) wake() {
+	nics, err := uplink.List(m.kernel.h, m.env.Sys)
+	if err != nil {
+		m.env.Log.Error("list network ports", "err", err)
+		return
+	}
+	if err := spread(m.env.Sys, nics, runtime.NumCPU()); err != nil {
+		m.env.Log.Warn("receive work stays with one processor", "err", err)
+	}
+	for _, n := range nics {
+		if err := m.watch(n); err != nil {
+			m.env.Log.Warn("network port", "err", err)
+		}
+	}
 }
 
 // watch switches a port on, so that its carrier can be seen.

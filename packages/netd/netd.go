@@ -36,7 +36,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -118,17 +117,13 @@ func Run(ctx context.Context, c Config, env Env) error {
 	if err := k.loopback(); err != nil {
 		env.Log.Error("no loopback", "err", err)
 	}
-	if nics, err := uplink.List(h, env.Sys); err == nil {
-		if err := spread(env.Sys, nics, runtime.NumCPU()); err != nil {
-			env.Log.Warn("receive work stays with one processor", "err", err)
-		}
-	}
+	m := &manager{config: c, fallback: fallback{file: env.Working, patience: cmp.Or(env.Patience, patience), given: c}, env: env, kernel: k, state: State{Mode: Configured, Uplink: Uplink, Parameters: describeFailures(failures)}}
+	m.wake()
 	if env.Ready != nil {
 		if err := env.Ready(); err != nil {
 			return err
 		}
 	}
-	m := &manager{config: c, fallback: fallback{file: env.Working, patience: cmp.Or(env.Patience, patience), given: c}, env: env, kernel: k, state: State{Mode: Configured, Uplink: Uplink, Parameters: describeFailures(failures)}}
 	m.fallback.given.Firewall, m.state.Firewall.Problems = c.Firewall.Check()
 	m.config = m.fallback.given
 	for _, p := range m.state.Firewall.Problems {
