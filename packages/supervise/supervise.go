@@ -39,7 +39,7 @@ type Boot struct {
 
 // Timing are the delays of the gate.
 type Timing struct {
-	Interval time.Duration // between two looks
+	Interval time.Duration // between two looks; six times that once all is well
 	Stable   time.Duration // healthy without a break until the tries are made full
 	Window   time.Duration // in which that must happen on trial
 	Cure     time.Duration // unhealthy without a break until a reboot, the first time
@@ -83,8 +83,8 @@ type watch struct {
 func (g *Gate) Run(ctx context.Context) error {
 	g.greet()
 	w := &watch{started: time.Now(), since: time.Now()}
-	tick := time.NewTicker(g.Timing.Interval)
-	defer tick.Stop()
+	next := time.NewTimer(0)
+	defer next.Stop()
 	for {
 		r := g.Look(ctx)
 		if ctx.Err() != nil {
@@ -101,12 +101,20 @@ func (g *Gate) Run(ctx context.Context) error {
 		} else if g.hopeless(w) {
 			return g.restart(ctx, r.Why())
 		}
+		next.Reset(g.pause(w))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-next.C:
 		}
 	}
+}
+
+func (g *Gate) pause(w *watch) time.Duration {
+	if w.armed && w.healthy {
+		return 6 * g.Timing.Interval
+	}
+	return g.Timing.Interval
 }
 
 // greet is the milestone of the start.
