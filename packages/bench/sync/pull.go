@@ -162,9 +162,6 @@ func (p *puller) finish() error {
 		if err := os.Link(from, to); err != nil {
 			return err
 		}
-		if dir := filepath.Dir(to); dir != p.dst {
-			continue
-		}
 	}
 	for k := len(p.dirs) - 1; k >= 0; k-- {
 		path := filepath.Join(p.dst, p.list.Name(p.dirs[k]))
