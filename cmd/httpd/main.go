@@ -63,11 +63,8 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 	}
-	site, err := httpd.NewSite(ctx, config, httpd.Dirs{Root: f.root, State: f.state, Run: f.run}, log)
-	if err != nil {
-		return err
-	}
-	journal, err := httpd.OpenJournal(f.logs, site, log)
+	dirs := httpd.Dirs{Root: f.root, State: f.state, Run: f.run, Logs: f.logs}
+	site, journal, err := httpd.NewSite(ctx, config, dirs, log)
 	if err != nil {
 		return err
 	}

@@ -90,11 +90,10 @@ func (f *fixture) start() {
 		Node:  node.Node{Name: "test", Sponsor: node.Sponsor{Name: "Example & Co", URL: "https://sponsor.example/"}, Projects: []string{"debian", "epel"}},
 	}
 	log := slog.New(slog.DiscardHandler)
-	site, err := NewSite(ctx, c, Dirs{Root: f.path(""), State: filepath.Join(f.dir, "state"), Run: filepath.Join(f.dir, "run")}, log)
+	dirs := Dirs{Root: f.path(""), State: filepath.Join(f.dir, "state"), Run: filepath.Join(f.dir, "run"), Logs: filepath.Join(f.dir, "logs")}
+	site, journal, err := NewSite(ctx, c, dirs, log)
 	f.must(err)
 	f.site = site
-	journal, err := OpenJournal(filepath.Join(f.dir, "logs"), site, log)
-	f.must(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	f.must(err)
 	f.addr = l.Addr().String()

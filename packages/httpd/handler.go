@@ -27,7 +27,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Server", serverName)
 	if len(r.RequestURI) > maxTarget {
 		http.Error(w, "request target too long", http.StatusRequestURITooLong)
-		h.journal.served(r, "", http.StatusRequestURITooLong, 0, begun)
+		h.journal.record(r, "", http.StatusRequestURITooLong, 0, begun)
 		return
 	}
 	resp := h.answer(r)
@@ -38,7 +38,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(resp.Status)
 	var sent int64
-	defer func() { h.journal.served(r, resp.Name, resp.Status, sent, begun) }()
+	defer func() { h.journal.record(r, resp.Name, resp.Status, sent, begun) }()
 	if r.Method == http.MethodHead {
 		return
 	}

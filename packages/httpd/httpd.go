@@ -14,7 +14,7 @@
 //
 // Port 80 (TCP). Reads /perm/mirror, /perm/state/syncd, /run/syncd and
 // /run/health.json; a missing one costs only what depends on it. Writes the
-// access log below /perm/state/httpd. URLs of its own, beside the tree: / (front
+// access log and the bytes served below /perm/state/httpd. URLs of its own, beside the tree: / (front
 // page), /status.json (see package status), /healthz (200 or 503 with the health
 // report), /metrics (Prometheus, for networks that the limits name), /robots.txt,
 // /favicon.ico.
@@ -86,7 +86,7 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)
 	}
-	if err != nil {
+	if err = errors.Join(err, c.Journal.close()); err != nil {
 		return fmt.Errorf("serve http: %w", err)
 	}
 	return nil

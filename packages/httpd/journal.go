@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -8,7 +9,7 @@ import (
 	"time"
 
 	"micromirror/packages/httpd/accesslog"
-	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/ledger"
 	"micromirror/packages/httpd/metrics"
 	"micromirror/packages/httpd/status"
 )
@@ -17,6 +18,7 @@ import (
 type Journal struct {
 	log      *accesslog.Log
 	status   *status.Watch
+	served   *ledger.Ledger
 	counters *metrics.Counters
 }
 
@@ -26,19 +28,23 @@ const (
 	logFiles    = 8
 )
 
-// OpenJournal records into the access log in dir.
-func OpenJournal(dir string, site *answer.Site, log *slog.Logger) (*Journal, error) {
+// openJournal records into the access log in dir.
+func openJournal(dir string, watch *status.Watch, served *ledger.Ledger, log *slog.Logger) (*Journal, error) {
 	l, err := accesslog.Open(accesslog.Config{Dir: dir, FileSize: logFileSize, Files: logFiles, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{log: l, status: site.Status, counters: metrics.New()}, nil
+	return &Journal{log: l, status: watch, served: served, counters: metrics.New()}, nil
 }
+
+// close writes what is not on disk yet.
+func (j *Journal) close() error { return errors.Join(j.served.Save(), j.log.Close()) }
 
 // append counts a request and adds its line to lines.
 func (j *Journal) append(lines, stamp []byte, r *accesslog.Record) []byte {
 	if p := j.status.Report().Of(r.Name); p != nil {
 		r.Project = p.Name
+		j.served.Add(p.Name, r.Sent)
 		r.Release = release(strings.TrimPrefix(r.Name[len(p.Path):], "/"))
 	}
 	family := byte('6')
@@ -49,8 +55,8 @@ func (j *Journal) append(lines, stamp []byte, r *accesslog.Record) []byte {
 	return r.Append(lines, stamp)
 }
 
-// served records a request that net/http took.
-func (j *Journal) served(r *http.Request, name string, status int, sent int64, begun time.Time) {
+// record notes a request that net/http took.
+func (j *Journal) record(r *http.Request, name string, status int, sent int64, begun time.Time) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return // no client without an address

@@ -10,6 +10,7 @@ import (
 	"micromirror/packages/httpd/answer"
 	"micromirror/packages/httpd/limit"
 	"micromirror/packages/httpd/metrics"
+	"micromirror/packages/httpd/status"
 )
 
 // Limits puts the rules of <dir>/limits.json in force and follows the file until
@@ -37,20 +38,29 @@ func (j *Journal) metrics(limits *limit.Table, site *answer.Site) func(netip.Add
 			{Name: "micromirror_http_cache_items", Help: "Files and listings in the cache.", Value: float64(site.Cache.Len())},
 		}
 		report := j.status.Report()
-		for _, p := range report.Projects {
-			gauges = append(gauges, metrics.Gauge{
-				Name: "micromirror_project_bytes", Help: "Size of a project on disk.",
-				Labels: []string{"project", p.Name}, Value: float64(p.Size),
-			})
-		}
-		for _, p := range report.Projects {
-			if !p.LastUpdate.IsZero() {
-				gauges = append(gauges, metrics.Gauge{
-					Name: "micromirror_project_age_seconds", Help: "Time since a project was last in step with upstream.",
-					Labels: []string{"project", p.Name}, Value: report.Time.Sub(p.LastUpdate).Seconds(),
-				})
+		for _, g := range projectGauges {
+			for i := range report.Projects {
+				if v, ok := g.value(report, &report.Projects[i]); ok {
+					labels := []string{"project", report.Projects[i].Name}
+					gauges = append(gauges, metrics.Gauge{Name: g.name, Help: g.help, Labels: labels, Value: v})
+				}
 			}
 		}
 		return j.counters.Append(make([]byte, 0, 16<<10), gauges)
 	}
+}
+
+// projectGauges are the figures of each project. The table is never written.
+var projectGauges = []struct {
+	name, help string
+	value      func(*status.Report, *status.Project) (v float64, known bool)
+}{
+	{"micromirror_project_bytes", "Size of a project on disk.",
+		func(_ *status.Report, p *status.Project) (float64, bool) { return float64(p.Size), true }},
+	{"micromirror_project_efficiency", "Bytes served in 24 hours, divided by the size on disk.",
+		func(_ *status.Report, p *status.Project) (float64, bool) { return p.Efficiency, p.Size > 0 }},
+	{"micromirror_project_age_seconds", "Time since a project was last in step with upstream.",
+		func(r *status.Report, p *status.Project) (float64, bool) {
+			return r.Time.Sub(p.LastUpdate).Seconds(), !p.LastUpdate.IsZero()
+		}},
 }

@@ -9,6 +9,7 @@ import (
 
 	"micromirror/packages/httpd/answer"
 	"micromirror/packages/httpd/cache"
+	"micromirror/packages/httpd/ledger"
 	"micromirror/packages/httpd/page"
 	"micromirror/packages/httpd/status"
 	"micromirror/packages/httpd/tree"
@@ -20,24 +21,33 @@ type Dirs struct {
 	Root  string // the served tree
 	State string // durable project state, syncd's
 	Run   string // volatile files: syncd/*.progress.json, health.json
+	Logs  string // the access log and the ledger, written
 }
 
 // limits bound the cache to what a node of 2 GiB can spare. Each item is an open
 // file, each directory about a kilobyte of kernel memory.
 var limits = cache.Limits{Items: 8192, Bytes: 64 << 20, Dirs: 4096}
 
-// NewSite makes the site of a configured node. It keeps the projects' state up
-// to date until ctx ends.
-func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (*answer.Site, error) {
+// ledgerInterval is how much of the count of bytes a power cut may cost.
+const ledgerInterval = 5 * time.Minute
+
+// NewSite makes the site of a configured node and the journal of what it serves.
+// It keeps the projects' state up to date until ctx ends.
+func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (*answer.Site, *Journal, error) {
 	root, err := tree.Open(dirs.Root)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	kept, err := cache.New(root, dirs.Root, limits)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	served, err := ledger.Open(filepath.Join(dirs.Logs, "ledger.json"), time.Now)
+	if err != nil {
+		log.Error("counting the bytes served anew", "err", err)
 	}
 	reader := &status.Reader{
+		Served:   served.Day,
 		Node:     c.Hostname(),
 		StateDir: dirs.State, ProgressDir: filepath.Join(dirs.Run, "syncd"), Now: time.Now,
 	}
@@ -52,12 +62,15 @@ func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (
 		}
 		texts[p.Name] = t
 	}
+	go served.Run(ctx, ledgerInterval, log)
 	watch := status.NewWatch(reader, log)
 	go watch.Run(ctx, time.Second, log)
-	return &answer.Site{
+	site := &answer.Site{
 		Tree: root, Cache: kept, Page: pageSite(c), Texts: texts, Status: watch,
 		Health: HealthFile(filepath.Join(dirs.Run, "health.json"), time.Now),
-	}, nil
+	}
+	journal, err := openJournal(dirs.Logs, watch, served, log)
+	return site, journal, err
 }
 
 func pageSite(c *node.Config) page.Site {

@@ -67,6 +67,10 @@ func appendProject(b []byte, p *status.Project, t Text, url string, now time.Tim
 		b = AppendGrouped(b, p.Files)
 		b = append(b, " files</span>"...)
 	}
+	if p.ServedDay > 0 {
+		b = append(b, `<span title="`+strconv.FormatFloat(p.Efficiency, 'f', 3, 64)+` times its size">`...)
+		b = append(AppendSize(b, p.ServedDay), " served in 24 h</span>"...)
+	}
 	b = append(b, "<span>"+html.EscapeString(url)+"</span></p>\n"...)
 	if p.Progress != nil {
 		b = appendProgress(b, p.Progress)

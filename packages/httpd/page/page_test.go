@@ -48,7 +48,7 @@ func TestFrontSaysHowProjectsAre(t *testing.T) {
 		"not synchronised yet":            {Serving: true, Freshness: "unknown", Status: "never"},
 		"first synchronisation under way": {Serving: true, Freshness: "unknown", Status: "syncing", Progress: &status.Progress{Phase: "fetch", BytesTotal: 10}},
 		"out of date":                     {Serving: true, Freshness: "stale", LastUpdate: now.Add(-72 * time.Hour)},
-		"up to date":                      {Serving: true, Freshness: "fresh", LastUpdate: now.Add(-90 * time.Minute), Files: 1, Size: 2048},
+		"up to date":                      {Serving: true, Freshness: "fresh", LastUpdate: now.Add(-90 * time.Minute), Files: 1, Size: 2048, ServedDay: 4096, Efficiency: 2},
 		"last synchronisation failed":     {Serving: true, Freshness: "fresh", Status: "failed", LastUpdate: now},
 	} {
 		p.Name, p.Title, p.URL = "debian", "Debian", "/debian/"

@@ -41,6 +41,10 @@ type Project struct {
 	Size         int64     `json:"size"` // bytes on disk
 	Files        int64     `json:"files"`
 	Error        string    `json:"error_msg,omitempty"`
+	// ServedDay is the bytes sent in the last 24 hours; Efficiency is that
+	// divided by Size.
+	ServedDay  int64   `json:"served_day"`
+	Efficiency float64 `json:"efficiency"`
 	// Freshness is fresh, stale (no update within MaxAge) or unknown.
 	Freshness string    `json:"freshness"`
 	Progress  *Progress `json:"progress,omitempty"`
@@ -81,6 +85,8 @@ type Reader struct {
 	StateDir    string
 	ProgressDir string
 	Now         func() time.Time
+	// Served returns the bytes that a project was sent for in the last 24 hours.
+	Served func(project string) int64
 }
 
 // Read makes a report of what the files say now. The error joins what could not
@@ -94,6 +100,9 @@ func (r *Reader) Read() (Report, error) {
 		p.Name, p.Title, p.Path, p.URL = h.Name, h.Title, h.Path, "/"+h.Path+"/"
 		p.Freshness = r.freshness(&p, h.MaxAge)
 		p.Progress = nil
+		if p.ServedDay = r.Served(h.Name); p.Size > 0 {
+			p.Efficiency = float64(p.ServedDay) / float64(p.Size)
+		}
 		if p.Status == "syncing" {
 			var progress Progress
 			err := readJSON(filepath.Join(r.ProgressDir, h.Name+".progress.json"), &progress)

@@ -20,7 +20,7 @@ func reader(t *testing.T, files map[string]string) *Reader {
 		}
 	}
 	return &Reader{
-		Node: "n", StateDir: dir, ProgressDir: dir, Now: func() time.Time { return now },
+		Node: "n", StateDir: dir, ProgressDir: dir, Now: func() time.Time { return now }, Served: func(string) int64 { return 10 },
 		Hosted: []Hosted{{Name: "debian", Title: "Debian", Path: "debian", MaxAge: 24 * time.Hour}},
 	}
 }
@@ -53,6 +53,10 @@ func TestRead(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.want.Name, test.want.Title, test.want.Path, test.want.URL = "debian", "Debian", "debian", "/debian/"
+			test.want.ServedDay = 10
+			if test.want.Size > 0 {
+				test.want.Efficiency = 2
+			}
 			got, err := reader(t, test.files).Read()
 			if (err != nil) != test.bad {
 				t.Errorf("error %v", err)
