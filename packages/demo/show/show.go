@@ -14,12 +14,10 @@ package show
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -27,10 +25,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"micromirror/packages/demo"
-	"micromirror/packages/desk"
+	"micromirror/packages/demo/box"
 	"micromirror/packages/factory"
 	"micromirror/packages/hostdeps"
-	"micromirror/packages/node"
 	"micromirror/packages/vm"
 )
 
@@ -41,9 +38,6 @@ type Options struct {
 	Out        io.Writer
 	Terminal   bool // Out is a terminal: progress replaces itself
 }
-
-// diskSize of the demo's disk; sparse, so it takes what is written to it.
-const diskSize = 8 << 30
 
 // Run runs the demo until ctx ends.
 func Run(ctx context.Context, o Options) error {
@@ -110,20 +104,12 @@ func describeBuild(p demo.Progress) string {
 
 // boot writes the disk, runs the machine and follows it until ctx ends.
 func boot(ctx context.Context, o Options, release string, upstreamPort int, s *screen) error {
-	m, err := vm.New(ctx, filepath.Join(o.Repository, "build", "vm"), vm.Config{
-		Name: "demo", Disk: "disk.raw", Ports: wantedPorts(), OnLine: s.console, Extra: trustTimer()})
+	m, err := box.New(ctx, box.Options{Name: "demo", Repository: o.Repository, Release: release, Upstream: upstreamPort,
+		Ports: wantedPorts(), OnLine: s.console, Log: s})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	fleet := filepath.Join(m.Dir(), "fleet")
-	if err := writeFleet(filepath.Join(o.Repository, "images", "demo"), fleet, upstreamPort); err != nil {
-		return err
-	}
-	err = desk.Image(ctx, desk.ImageOptions{Fleet: desk.Fleet(fleet), Node: "demo", Release: release, Size: diskSize, Out: m.Disk().Path, Log: s})
-	if err != nil {
-		return err
-	}
 	s.line("boot: QEMU with UEFI, %s", vm.Probe())
 	if err := m.PowerOn(ctx); err != nil {
 		return err
@@ -133,12 +119,6 @@ func boot(ctx context.Context, o Options, release string, upstreamPort int, s *s
 		return errors.Join(err, fmt.Errorf("console log and screenshot are in %s", kept), m.Keep(kept))
 	}
 	return nil
-}
-
-// trustTimer makes the kernel skip a test of the timer that an emulated computer
-// fails when the real one is busy. The loader takes the word from the SMBIOS.
-func trustTimer() []string {
-	return []string{"-smbios", "type=11,value=io.systemd.boot.kernel-cmdline-extra=no_timer_check"}
 }
 
 // wantedPorts maps the node's ports to memorable ones of this computer if they
@@ -153,26 +133,6 @@ func wantedPorts() map[int]int {
 		}
 	}
 	return out
-}
-
-// writeFleet copies the demo fleet with the upstream's port of this run in it.
-func writeFleet(from, to string, port int) error {
-	data, err := os.ReadFile(filepath.Join(from, node.FleetFile))
-	if err != nil {
-		return fmt.Errorf("demo fleet: %w", err)
-	}
-	var fleet map[string]any
-	if err := json.Unmarshal(data, &fleet); err != nil {
-		return fmt.Errorf("demo fleet: %w", err)
-	}
-	fleet["upstream"] = fmt.Sprintf("10.0.2.2:%d", port)
-	if data, err = json.MarshalIndent(fleet, "", "  "); err != nil {
-		return fmt.Errorf("demo fleet: %w", err)
-	}
-	if err := os.CopyFS(filepath.Join(to, "nodes"), os.DirFS(filepath.Join(from, "nodes"))); err != nil {
-		return fmt.Errorf("demo fleet: %w", err)
-	}
-	return os.WriteFile(filepath.Join(to, node.FleetFile), data, 0o644)
 }
 
 // bootTime bounds the wait for the first page, also on a slow computer without KVM.
@@ -200,10 +160,7 @@ func follow(ctx context.Context, m *vm.Machine, s *screen) error {
 // firstPage waits for the first page and meanwhile says how long it has been.
 func firstPage(ctx context.Context, m *vm.Machine, s *screen) error {
 	start, served := time.Now(), make(chan error, 1)
-	go func() {
-		_, err := m.WaitHTTP(ctx, "/", 200)
-		served <- err
-	}()
+	go func() { served <- box.WaitPage(ctx, m) }()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

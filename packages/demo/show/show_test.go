@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"micromirror/packages/demo"
-	"micromirror/packages/desk"
 	"micromirror/packages/httpd/status"
 	"micromirror/packages/vm"
 )
@@ -99,34 +97,5 @@ func TestPortsInUseAreAvoided(t *testing.T) {
 	}
 	if got := wantedPorts(); got[80] != 0 || len(got) != 2 {
 		t.Errorf("ports are %v; want any for 80, and two in all", got)
-	}
-}
-
-// repository is the top folder of the source tree.
-func repository(t *testing.T) string {
-	t.Helper()
-	build, err := vm.BuildDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Dir(build)
-}
-
-func TestDemoFleetTakesThePort(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "fleet")
-	if err := writeFleet(filepath.Join(repository(t), "images", "demo"), dir, 4711); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := desk.Fleet(dir).Read("demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range cfg.Projects() {
-		if p.Upstream.Host != "10.0.2.2:4711" {
-			t.Errorf("%s comes from %s", p.Name, p.Upstream.Host)
-		}
-	}
-	if n := len(cfg.Projects()); n != 3 {
-		t.Errorf("%d projects, want 3", n)
 	}
 }

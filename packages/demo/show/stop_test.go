@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"micromirror/packages/vm"
 )
 
 // watcher calls its functions when a text has come by.
@@ -34,7 +36,11 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	out := &watcher{on: map[string]func(){"BdsDxe: starting": stop}}
-	repo := repository(t)
+	build, err := vm.BuildDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo := filepath.Dir(build)
 	if err := Run(ctx, Options{Repository: repo, Release: filepath.Join(repo, "build", "release"), Out: out}); err != nil {
 		t.Fatalf("%v\n%s", err, &out.seen)
 	}
