@@ -195,6 +195,7 @@ func (f *flags) gate(n *box) (*supervise.Gate, error) {
 	}
 	return &supervise.Gate{
 		Boot: n.boot, Timing: timing, Look: set.Run, Report: layout.HealthFile,
+		Up: supervise.Uptime(), Mark: layout.RunDir + "/updated.armed",
 		Rearm: n.rearm, Reboot: f.reboot(n.log), Memory: memory, Log: n.log,
 	}, nil
 }

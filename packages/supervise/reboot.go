@@ -84,3 +84,12 @@ func ForceReboot() error {
 	err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	return errors.Join(err, os.WriteFile("/proc/sysrq-trigger", []byte("b"), 0))
 }
+
+// Uptime is the time since the kernel started, whatever the clock was set to.
+func Uptime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}

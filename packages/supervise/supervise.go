@@ -14,7 +14,7 @@
 // this node (see package health) causes a reboot unless it held before the
 // release that is on trial; a reboot is ordered at most once a process.
 //
-// Files: /run/health.json, <state>/supervise.json (Memory). Time is counted by
+// Files: /run/health.json, <state>/supervise.json (Memory), Gate.Mark. Time is counted by
 // the monotonic clock, because the other one is set while this runs.
 package supervise
 
@@ -22,6 +22,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"micromirror/packages/daemon"
@@ -56,7 +57,11 @@ type Gate struct {
 	Boot   Boot
 	Timing Timing
 	Look   func(ctx context.Context) health.Report
-	Report string // file for the report; empty for none
+	Report string        // file for the report; empty for none
+	Up     time.Duration // since boot, when Run is called
+	// Mark is a volatile file that says that the tries were made full in this
+	// boot already, for a supervisor that had to start again; empty for none.
+	Mark   string
 	Rearm  func() (armed bool, err error)
 	Reboot func(ctx context.Context) error
 	Memory *Memory
@@ -82,7 +87,10 @@ type watch struct {
 // it waits for the end of ctx.
 func (g *Gate) Run(ctx context.Context) error {
 	g.greet()
-	w := &watch{started: time.Now(), since: time.Now()}
+	w := &watch{started: time.Now().Add(-g.Up), since: time.Now()}
+	if _, err := os.Stat(g.Mark); err == nil {
+		w.armed = true
+	}
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for {
@@ -165,6 +173,11 @@ func (g *Gate) arm(r health.Report) error {
 	armed, err := g.Rearm()
 	if err != nil {
 		return err
+	}
+	if g.Mark != "" {
+		if err := os.WriteFile(g.Mark, nil, 0o644); err != nil {
+			g.Log.Error("mark boot as good", "err", err)
+		}
 	}
 	if err := g.Memory.Bless(g.Boot.Generation, r.Passed()); err != nil {
 		g.Log.Error("remember health", "err", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -113,13 +114,48 @@ func TestRebootsInARowBecomeRare(t *testing.T) {
 	})
 }
 
+func TestSupervisorThatStartsAgainKnowsTheBoot(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		mark bool
+		want time.Duration
+	}{
+		{"before the tries were full the trial goes on", false, time.Minute},
+		{"afterwards it is over", true, 10 * time.Minute},
+	} {
+		mark := filepath.Join(t.TempDir(), "armed")
+		if tc.mark {
+			if err := os.WriteFile(mark, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m := memory(t)
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			var rebooted time.Duration
+			start := time.Now()
+			g := &Gate{Boot: trial, Timing: Defaults(), Memory: m, Log: quiet, Mark: mark, Up: 9 * time.Minute,
+				Look:   func(context.Context) health.Report { return health.Report{} },
+				Reboot: func(context.Context) error { rebooted = time.Since(start); cancel(); return nil }}
+			if err := g.Run(ctx); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			if rebooted.Round(time.Minute) != tc.want {
+				t.Errorf("%s: rebooted after %v, want %v", tc.name, rebooted, tc.want)
+			}
+		})
+	}
+}
+
 func TestRearmIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		calls := 0
 		var console bytes.Buffer
-		g := &Gate{Boot: trial, Timing: Defaults(), Memory: memory(t), Log: daemon.NewLog("updated", io.Discard, &console),
+		mark := filepath.Join(t.TempDir(), "armed")
+		g := &Gate{Boot: trial, Timing: Defaults(), Memory: memory(t), Log: daemon.NewLog("updated", io.Discard, &console), Mark: mark,
 			Look: func(context.Context) health.Report { return health.Report{Healthy: true} },
 			Rearm: func() (bool, error) {
 				if calls++; calls < 3 {
@@ -132,6 +168,9 @@ func TestRearmIsTriedAgain(t *testing.T) {
 		}
 		if calls != 3 || !strings.HasSuffix(console.String(), "slot a healthy, re-armed\n") {
 			t.Errorf("%d calls, console:\n%s", calls, console.String())
+		}
+		if _, err := os.Stat(mark); err != nil {
+			t.Error(err)
 		}
 	})
 }
