@@ -62,7 +62,7 @@ func (a *archiver) release(n int) {
 	psum := fmt.Sprintf("%x", sha256.Sum256([]byte(primary)))
 	a.write("rpm/repodata/"+psum+"-primary.xml.gz", primary)
 	a.write("dists/x/main/Packages", packages)
-	a.write("dists/x/InRelease", fmt.Sprintf("Version: %d\nSHA256:\n %s %d main/Packages\n", n, sum, len(packages)))
+	a.write("dists/x/InRelease", fmt.Sprintf("Version: %d\nAcquire-By-Hash: yes\nSHA256:\n %s %d main/Packages\n", n, sum, len(packages)))
 	a.write("rpm/repodata/repomd.xml", fmt.Sprintf(
 		`<repomd><data type="primary"><checksum type="sha256">%s</checksum><location href="repodata/%s-primary.xml.gz"/><size>%d</size></data></repomd>`,
 		psum, psum, len(primary)))

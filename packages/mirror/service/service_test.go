@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,6 +130,7 @@ func TestTriggersDuringARunCauseOneMore(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if runs != 2 {
 			t.Errorf("%d runs, want 2", runs)
 		}
@@ -142,6 +144,7 @@ func TestTriggersDuringARunCauseOneMore(t *testing.T) {
 
 func TestLargeProjectDoesNotDelayOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		done := map[string]time.Duration{}
 		start := time.Now()
 		cfg := newConfig(t, func(_ context.Context, name string) (mirror.Outcome, error) {
@@ -149,12 +152,15 @@ func TestLargeProjectDoesNotDelayOthers(t *testing.T) {
 				time.Sleep(time.Hour)
 			}
 			time.Sleep(time.Minute)
+			mu.Lock()
+			defer mu.Unlock()
 			done[name] = time.Since(start)
 			return mirror.Outcome{Listed: time.Now(), Complete: true}, nil
 		}, "one", "two", "three", "large")
 		ctx, cancel := context.WithCancel(t.Context())
 		runLoops(ctx, New(cfg))
 		time.Sleep(2 * time.Hour)
+		synctest.Wait()
 		for _, name := range []string{"one", "two", "three"} {
 			if done[name] == 0 || done[name] > 5*time.Minute {
 				t.Errorf("%s done after %v", name, done[name])

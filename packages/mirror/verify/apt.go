@@ -20,7 +20,7 @@ func (in *Input) release(i int) error {
 	}
 	defer f.Close()
 	dir := path.Dir(in.List.Name(i))
-	refs, err := parseRelease(f, dir)
+	refs, byHash, err := parseRelease(f, dir)
 	if err != nil {
 		return err
 	}
@@ -29,6 +29,11 @@ func (in *Input) release(i int) error {
 		e, err := in.match(r)
 		if err != nil {
 			return err
+		}
+		if byHash && e >= 0 {
+			if err := in.byHash(r); err != nil {
+				return err
+			}
 		}
 		stem, ok := packageIndex(r.name)
 		if e < 0 || !ok || !in.Fetched(e) || in.List.Mode(e)&flist.ModeType != flist.ModeRegular {
@@ -44,6 +49,18 @@ func (in *Input) release(i int) error {
 		}
 	}
 	return nil
+}
+
+// byHash checks that an index file is also there under its sum, where clients of
+// today look for it. An archive that keeps no such folder beside the file does
+// not offer that.
+func (in *Input) byHash(r reference) error {
+	folder := path.Join(path.Dir(r.name), "by-hash/SHA256")
+	if _, ok := in.List.Find(folder); !ok {
+		return nil
+	}
+	_, err := in.need(reference{name: path.Join(folder, r.sha256), size: r.size, sha256: r.sha256})
+	return err
 }
 
 // archiveRoot is the folder that Filename and Directory fields count from.
@@ -68,19 +85,20 @@ func packageIndex(name string) (string, bool) {
 // maxFields bounds a Release file's lines.
 const maxFields = 1 << 20
 
-// parseRelease returns what the SHA256 section names. Without one there is
-// nothing to compare.
-func parseRelease(r io.Reader, dir string) ([]reference, error) {
-	var refs []reference
+// parseRelease returns what the SHA256 section names, and whether clients may
+// ask for it by hash. Without such a section there is nothing to compare.
+func parseRelease(r io.Reader, dir string) (refs []reference, byHash bool, err error) {
 	section := ""
 	lines := bufio.NewScanner(io.LimitReader(r, 64<<20))
 	for n := 0; lines.Scan(); n++ {
 		line := lines.Text()
 		if n > maxFields {
-			return nil, errors.New("has too many lines")
+			return nil, false, errors.New("has too many lines")
 		}
 		if !strings.HasPrefix(line, " ") {
-			section, _, _ = strings.Cut(line, ":")
+			var text string
+			section, text, _ = strings.Cut(line, ":")
+			byHash = byHash || section == "Acquire-By-Hash" && strings.TrimSpace(text) == "yes"
 			continue
 		}
 		if section != "SHA256" {
@@ -88,19 +106,19 @@ func parseRelease(r io.Reader, dir string) ([]reference, error) {
 		}
 		f := strings.Fields(line)
 		if len(f) != 3 || len(f[0]) != 64 {
-			return nil, fmt.Errorf("line %.80q is not sum, size and name", line)
+			return nil, false, fmt.Errorf("line %.80q is not sum, size and name", line)
 		}
 		size, err := strconv.ParseInt(f[1], 10, 64)
 		if err != nil || size < 0 {
-			return nil, fmt.Errorf("line %.80q has no size", line)
+			return nil, false, fmt.Errorf("line %.80q has no size", line)
 		}
 		name, err := within(dir, f[2])
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		refs = append(refs, reference{name: name, size: size, sha256: strings.ToLower(f[0])})
 	}
-	return refs, lines.Err()
+	return refs, byHash, lines.Err()
 }
 
 // packages checks that every file that a Packages or Sources file names is there

@@ -83,6 +83,7 @@ func TestAPT(t *testing.T) {
 		{"source missing", []string{"-pool/a.tar"}, `"pool/a.tar" is not there`},
 		{"variant that is not kept", []string{"-dists/x/main/Sources"}, ""},
 		{"leads out", []string{"dists/x/InRelease: " + release(map[string]string{"../../../x": ""})}, "leads out"},
+		{"sum not by hash", []string{"dists/x/main/by-hash/SHA256/other: x"}, "by-hash/SHA256/"},
 		{"garbage", []string{"dists/x/InRelease: SHA256:\n x\n"}, "not sum, size and name"},
 	}
 	for _, tt := range tests {
@@ -175,7 +176,7 @@ func FuzzParsers(f *testing.F) {
 			}
 			return nil
 		}
-		refs, _ := parseRelease(bytes.NewReader(data), "dists/x")
+		refs, _, _ := parseRelease(bytes.NewReader(data), "dists/x")
 		for _, r := range refs {
 			clean(r)
 		}
