@@ -34,7 +34,7 @@ func Command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringSliceVar(&o.Tags, "tags", nil, "Go build tags for the programs of the image (faults: with fault points)")
-	root.AddCommand(depsCommand(), releaseCommand(&o), manifestCommand(&o), hardwareCommand(&o), fuzzCommand(&o))
+	root.AddCommand(depsCommand(), releaseCommand(&o), manifestCommand(&o), hardwareCommand(&o), figuresCommand(&o), fuzzCommand(&o))
 	return root
 }
 

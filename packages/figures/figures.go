@@ -1,0 +1,109 @@
+// Package figures measures what a release costs: sizes, memory, the time to boot
+// and to build.
+//
+// Promise: every figure is measured in this run, on this computer, from the
+// release as it is built now; nothing is asserted, an aim only stands beside its
+// figure. A figure that could not be measured is an error, not a gap. The other
+// load of the computer is noted, because boot and build times mean little on a
+// busy one.
+//
+// Files owned: build/figures.json, the result, and build/figures/, where the
+// measured builds go; the latter is removed.
+package figures
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"micromirror/packages/durable"
+	"micromirror/packages/factory"
+	"micromirror/packages/release"
+	"micromirror/packages/vm"
+)
+
+// Options say what to measure.
+type Options struct {
+	Repository string // top folder of the source tree
+	Boots      int    // beside the first, of which the median counts
+	Cold       bool   // build without Go's cache
+	Log        io.Writer
+}
+
+// Figure is one thing that was measured.
+type Figure struct {
+	Group string  `json:"group"`
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"` // "MiB" or "s"
+	// Aim is what it should stay below, 0 for none.
+	Aim  float64 `json:"aim,omitempty"`
+	Note string  `json:"note,omitempty"`
+}
+
+// Report is the content of build/figures.json.
+type Report struct {
+	Release     string    `json:"release"`
+	Measured    time.Time `json:"measured"`
+	Accelerator vm.Accel  `json:"accelerator"`
+	CPUs        int       `json:"cpus"`
+	// Load is how many processes wanted a CPU when it began.
+	Load    float64  `json:"load"`
+	Figures []Figure `json:"figures"`
+}
+
+// FileName is the report's name in build/.
+const FileName = "figures.json"
+
+// Measure builds the release if need be, measures, and writes the report.
+func Measure(ctx context.Context, o Options) (*Report, error) {
+	r, err := describeHost("/proc/loadavg")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := factory.Build(ctx, factory.Options{Repository: o.Repository, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	built, err := release.Verify(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	r.Release, r.Accelerator = built.Version, vm.Probe()
+	r.Figures = sizes(built)
+	for _, measure := range []func(context.Context, Options, string) ([]Figure, error){boots, builds} {
+		more, err := measure(ctx, o, dir)
+		if err != nil {
+			return nil, err
+		}
+		r.Figures = append(r.Figures, more...)
+	}
+	return r, r.write(filepath.Join(o.Repository, "build", FileName))
+}
+
+func (r *Report) write(path string) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("figures: %w", err)
+	}
+	return durable.WriteFile(path, append(data, '\n'), 0o644)
+}
+
+const mib = 1 << 20
+
+// sizes are those of a release's files. A slot is what an update replaces.
+func sizes(r *release.Release) []Figure {
+	const group, slotAim = "sizes", 64
+	figure := func(name string, bytes int64) Figure {
+		return Figure{Group: group, Name: name, Value: float64(bytes) / mib, Unit: "MiB"}
+	}
+	slot := figure("slot: kernel, initrd and root", r.Kernel.Size+r.Initrd.Size+r.Root.Size)
+	slot.Aim = slotAim
+	return []Figure{
+		figure("kernel", r.Kernel.Size), figure("initrd", r.Initrd.Size), figure("root with hash tree", r.Root.Size), slot,
+		figure("boot loader", r.Loader.Size), figure("template of /perm", r.Perm.Size),
+	}
+}
