@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,7 +15,7 @@ import (
 
 // The programs that fetch from mirrors, as Debian ships them: curl wget aria2
 // axel lftp
-// zsync rclone apt.
+// zsync rclone goaccess apt.
 
 // client runs a program in a fresh directory and returns that.
 func (f *fixture) client(name string, args ...string) string {
@@ -135,6 +136,28 @@ func TestRclone(t *testing.T) {
 	f := newFixture(t)
 	dir := f.client("rclone", "copy", ":http:pool", "pool", "--http-url", "http://"+f.addr+"/debian/", "--config", "/dev/null")
 	f.sameTree(filepath.Join(dir, "pool"), f.path("debian/pool"))
+}
+
+func TestGoaccessReadsTheLog(t *testing.T) {
+	f := newFixture(t)
+	f.get("GET", inRelease, `User-Agent: a "quoted" \ agent`, "Referer: http://a.example/")
+	f.get("GET", "/debian/%zz")
+	f.get("GET", "/debian/pool/bad%ff.iso", unusual)
+	f.stop()
+	dir := f.client("goaccess", filepath.Join(f.dir, "logs/access.log"), "--no-progress", "-o", "report.json",
+		`--log-format=%h %^ %^ [%d:%t %^] "%r" %s %b "%R" "%u" %^ %^ %^ %^ %T`, "--date-format=%d/%b/%Y", "--time-format=%H:%M:%S")
+	data, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	f.must(err)
+	var report struct {
+		General struct {
+			Valid  int `json:"valid_requests"`
+			Failed int `json:"failed_requests"`
+		} `json:"general"`
+	}
+	f.must(json.Unmarshal(data, &report))
+	if report.General.Valid != 2 || report.General.Failed != 0 {
+		t.Errorf("goaccess takes %d lines and refuses %d, want 2 and 0", report.General.Valid, report.General.Failed)
+	}
 }
 
 func TestAria2InSegments(t *testing.T) {

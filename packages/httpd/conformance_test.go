@@ -1,10 +1,12 @@
 package httpd
 
 import (
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -142,6 +144,29 @@ func TestSeveralRanges(t *testing.T) {
 		if diff := cmp.Diff(want, parts); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
+	}
+}
+
+// Where 32 bits end, signed and unsigned.
+func TestLargeOffsets(t *testing.T) {
+	f := newFixture(t)
+	const size = 5 << 30
+	file, err := os.Create(f.path("debian/huge"))
+	f.must(err)
+	defer file.Close()
+	f.must(file.Truncate(size))
+	for _, at := range []int64{1<<31 - 3, 1<<32 - 3, size - 6} {
+		_, err := file.WriteAt([]byte("marker"), at)
+		f.must(err)
+		for _, header := range [][]string{nil, {unusual}} {
+			got := f.get("GET", "/debian/huge", append(header, fmt.Sprintf("Range: bytes=%d-%d", at-1, at+6))...)
+			if want := ("\x00marker\x00")[:min(8, size-at+1)]; got.Status != 206 || got.Body != want {
+				t.Errorf("at %d: status %d, %q, want %q", at, got.Status, got.Body, want)
+			}
+		}
+	}
+	if got := f.get("HEAD", "/debian/huge").Header.Get("Content-Length"); got != fmt.Sprint(int64(size)) {
+		t.Errorf("length %s, want %d", got, int64(size))
 	}
 }
 

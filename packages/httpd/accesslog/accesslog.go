@@ -1,6 +1,11 @@
 // Package accesslog writes the access log: who fetched what, one line each, in
 // the Combined Log Format that every log analyser reads, with a few fields more.
 //
+// goaccess reads it with
+//
+//	--log-format='%h %^ %^ [%d:%t %^] "%r" %s %b "%R" "%u" %^ %^ %^ %^ %T'
+//	--date-format=%d/%b/%Y --time-format=%H:%M:%S
+//
 // The log lives in one directory as access.log and older access.log.1 … .N, and
 // never takes more than Files times FileSize on disk. Writers hand over whole
 // buffers of lines. A disk that refuses loses lines, never requests: the loss is
