@@ -79,6 +79,7 @@ func connect(ctx context.Context, cfg Config) (*Conn, error) {
 	c.in = wire.NewReader(c.conn, bufferSize)
 	c.out = wire.NewWriter(c.conn, bufferSize)
 	c.in.Message = c.message
+	c.in.Patience = 6 * cfg.Timeout
 	c.alive = func() {}
 	c.interval.Store(int64(cfg.Timeout / 3))
 	return c, nil

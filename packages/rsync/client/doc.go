@@ -17,7 +17,8 @@
 // Result.Failed. Devices, sockets and pipes are never created.
 //
 // Failure: cancelling the context closes the connection at once; a peer that
-// is silent for Config.Timeout is given up. The peer is not trusted: counts,
+// is silent for Config.Timeout, or sends nothing but signs of life for six times
+// as long, is given up. The peer is not trusted: counts,
 // lengths and sizes are bounded (package flist for the list; here a file may
 // not be longer than announced), messages and motd are kept up to a limit, and
 // only files that were asked for are accepted.

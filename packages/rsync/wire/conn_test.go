@@ -108,7 +108,9 @@ func TestWriteVector(t *testing.T) {
 	w.StartMultiplex()
 	big := make([]byte, 1<<20)
 	big[len(big)-1] = 7
+	written := make(chan struct{})
 	go func() {
+		defer close(written)
 		w.Int32(5)
 		w.Write(big)
 		a.Close()
@@ -122,6 +124,7 @@ func TestWriteVector(t *testing.T) {
 	if v := r.Byte(); v != 7 || r.Err() != nil {
 		t.Errorf("last byte %d, %v", v, r.Err())
 	}
+	<-written
 	if w.Total() != r.Total() {
 		t.Errorf("%d bytes written, %d read", w.Total(), r.Total())
 	}

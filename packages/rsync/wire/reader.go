@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 )
 
 // ErrLimit is the error behind every value that exceeds its bound.
@@ -18,6 +20,10 @@ type Reader struct {
 	// ends the stream.
 	Message func(tag Tag, payload []byte) error
 
+	// Patience bounds for how long a peer may send nothing but signs of life
+	// and messages; zero means for ever.
+	Patience time.Duration
+
 	src      io.Reader
 	protocol int
 	buf      []byte
@@ -28,6 +34,7 @@ type Reader struct {
 	total    int64
 	ndx      ndxState
 	msg      []byte
+	quiet    time.Time // when the first frame came after which there was no data
 	err      error
 }
 
@@ -138,8 +145,11 @@ func (r *Reader) header() {
 		return
 	}
 	tag := Tag(h>>24 - muxBase)
-	if tag == Data {
-		r.frame = size
+	if tag == Data && size > 0 {
+		r.frame, r.quiet = size, time.Time{}
+		return
+	}
+	if !r.patient() || tag == Data {
 		return
 	}
 	if size > MaxMessage {
@@ -147,6 +157,20 @@ func (r *Reader) header() {
 		return
 	}
 	r.message(tag, size)
+}
+
+// patient fails the reader if data has not come for too long.
+func (r *Reader) patient() bool {
+	if r.Patience == 0 {
+		return true
+	}
+	if r.quiet.IsZero() {
+		r.quiet = time.Now()
+	}
+	if since := time.Since(r.quiet); since > r.Patience {
+		r.Failf("no data for %v: %w", since, os.ErrDeadlineExceeded)
+	}
+	return r.err == nil
 }
 
 func (r *Reader) message(tag Tag, size int) {

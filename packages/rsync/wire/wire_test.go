@@ -6,9 +6,12 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -178,6 +181,31 @@ func TestRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPatience reads signs of life without end: time passes between them.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewReader(slowly{}, 0)
+		r.StartMultiplex()
+		r.Patience = time.Hour
+		start := time.Now()
+		r.Byte()
+		if !errors.Is(r.Err(), os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", r.Err())
+		}
+		if waited := time.Since(start); waited < time.Hour || waited > time.Hour+10*time.Minute {
+			t.Errorf("after %v", waited)
+		}
+	})
+}
+
+// slowly sends an empty frame every five minutes.
+type slowly struct{}
+
+func (slowly) Read(p []byte) (int, error) {
+	<-time.After(5 * time.Minute)
+	return copy(p, []byte{0, 0, 0, muxBase}), nil
 }
 
 func TestTagBelowBase(t *testing.T) {
