@@ -97,13 +97,14 @@ func (w *work) run(ctx context.Context, c *Config, s *server) (float64, error) {
 		return 0, fmt.Errorf("wrk: %w: %s", err, out)
 	}
 	m := figures.FindSubmatch(out)
-	if m == nil || string(m[1]) == "0" || string(m[3]) != "0" {
+	amount := 1 // requests, or bytes, which count before a request is complete
+	if w.perGB {
+		amount = 2
+	}
+	if m == nil || string(m[amount]) == "0" || string(m[3]) != "0" {
 		return 0, fmt.Errorf("wrk: %s", out)
 	}
-	if w.perGB {
-		return strconv.ParseFloat(string(m[2]), 64)
-	}
-	return strconv.ParseFloat(string(m[1]), 64)
+	return strconv.ParseFloat(string(m[amount]), 64)
 }
 
 // runCold touches a file of the directory before each request.

@@ -3,8 +3,9 @@
 // that it writes while it works.
 //
 // It reads <state>/<project>.json and <progress>/<project>.progress.json and
-// writes nothing. A file that is missing or cannot be read leaves its project
-// with status "never" or without progress; a status page is never withheld.
+// writes nothing. A project without a state file has
+// status "never"; one whose file cannot be read just now stays as it was. A
+// status page is never withheld.
 // Report is the form of /status.json; fields are only ever added.
 package status
 
@@ -89,14 +90,18 @@ type Reader struct {
 	Served func(project string) int64
 }
 
-// Read makes a report of what the files say now. The error joins what could not
-// be read; the report is complete without it.
-func (r *Reader) Read() (Report, error) {
+// Read makes a report of what the files say now; before is the report before
+// this one, nil for none. The error joins what could not be read; the report is
+// complete without it.
+func (r *Reader) Read(before *Report) (Report, error) {
 	report := Report{Node: r.Node, Time: r.Now().UTC().Truncate(time.Second), Projects: []Project{}}
 	var problems []error
 	for _, h := range r.Hosted {
 		p := Project{Status: "never", Serving: true}
-		problems = append(problems, readJSON(filepath.Join(r.StateDir, h.Name+".json"), &p))
+		err := readJSON(filepath.Join(r.StateDir, h.Name+".json"), &p)
+		if problems = append(problems, err); err != nil && before != nil && before.Of(h.Path) != nil {
+			p = *before.Of(h.Path)
+		}
 		p.Name, p.Title, p.Path, p.URL = h.Name, h.Title, h.Path, "/"+h.Path+"/"
 		p.Freshness = r.freshness(&p, h.MaxAge)
 		p.Progress = nil

@@ -57,7 +57,7 @@ func TestRead(t *testing.T) {
 			if test.want.Size > 0 {
 				test.want.Efficiency = 2
 			}
-			got, err := reader(t, test.files).Read()
+			got, err := reader(t, test.files).Read(nil)
 			if (err != nil) != test.bad {
 				t.Errorf("error %v", err)
 			}
@@ -65,6 +65,24 @@ func TestRead(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestUnreadableStateStaysAsItWas(t *testing.T) {
+	r := reader(t, map[string]string{"debian.json": `{"status":"idle","serving":false,"size":7}`})
+	before, err := r.Read(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.StateDir, "debian.json"), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	after, err := r.Read(&before)
+	if err == nil {
+		t.Error("no error")
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("-before +after:\n%s", diff)
 	}
 }
 

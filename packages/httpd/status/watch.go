@@ -11,6 +11,7 @@ import (
 // Watch keeps the latest report at hand, so that requests cost no file access.
 type Watch struct {
 	reader *Reader
+	last   string // what could not be read
 	report atomic.Pointer[Report]
 }
 
@@ -36,10 +37,15 @@ func (w *Watch) Run(ctx context.Context, interval time.Duration, log *slog.Logge
 }
 
 func (w *Watch) refresh(log *slog.Logger) {
-	report, err := w.reader.Read()
+	report, err := w.reader.Read(w.report.Load())
+	problem := ""
 	if err != nil {
+		problem = err.Error()
+	}
+	if problem != "" && problem != w.last { // once, not every time
 		log.Warn("project state unreadable", "err", err)
 	}
+	w.last = problem
 	w.report.Store(&report)
 }
 
