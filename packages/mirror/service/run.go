@@ -143,7 +143,7 @@ func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
 		s.LastUpdate, s.Size, s.Files = r.Listed, r.Bytes, r.Outcome.Files
 		k.told(&r)
 		if !r.Published {
-			cfg.Log.Info(name + ": unchanged")
+			daemon.Notice(cfg.Log, name+": up to date", "files", s.Files, "took", s.LastEnded.Sub(s.LastStarted).Round(time.Millisecond))
 		}
 	case ctx.Err() != nil: // told to stop: no fault of the project
 		s.Status, s.ErrorMsg = status.Failed, "interrupted: "+context.Cause(ctx).Error()

@@ -161,6 +161,9 @@ func (s *Service) recover(ctx context.Context) error {
 // forget removes the stages of projects that are not hosted any more. Their
 // trees stay: what to delete on a disk is decided by people.
 func (s *Service) forget() {
+	if len(s.keepers) == 0 {
+		return // more likely a configuration that cannot be read
+	}
 	entries, err := os.ReadDir(s.cfg.Stage)
 	if err != nil {
 		s.cfg.Log.Warn("cleaning the stage", "err", err)

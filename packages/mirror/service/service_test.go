@@ -52,10 +52,13 @@ func runLoops(ctx context.Context, s *Service) {
 
 func TestDailyRunAndBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var fail error
 		var runs []time.Duration
 		start := time.Now()
 		cfg := newConfig(t, func(context.Context, string) (mirror.Outcome, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			runs = append(runs, time.Since(start))
 			return mirror.Outcome{Listed: time.Now(), Complete: true, Files: 3, Bytes: 7}, fail
 		}, "demo")
@@ -69,8 +72,9 @@ func TestDailyRunAndBackoff(t *testing.T) {
 		if s := status.Load(cfg.State, "demo"); s.Status != status.Idle || s.Files != 3 || s.Size != 7 || s.NextSchedule.IsZero() || !s.Serving {
 			t.Errorf("state = %+v", s)
 		}
-		fail = errors.New("no route to host")
-		runs = nil
+		mu.Lock()
+		fail, runs = errors.New("no route to host"), nil
+		mu.Unlock()
 		time.Sleep(48 * time.Hour)
 		synctest.Wait()
 		if n := len(runs); n < 30 || n > 80 {
