@@ -91,7 +91,7 @@ func TestHostileServer(t *testing.T) {
 		{"negative count", func(w *wire.Writer) { answer(w, 1, -1, 700) }, "invalid head"},
 		{"too long", func(w *wire.Writer) { answer(w, 1, 0, 0); content(w, "123456"); goodEnd(w) }, "file changed"},
 		{"too short", func(w *wire.Writer) { answer(w, 1, 0, 0); content(w, "1234"); goodEnd(w) }, "file changed"},
-		{"silence", func(w *wire.Writer) { goodEnd(w) }, `"a" was not sent`},
+		{"silence", func(w *wire.Writer) { goodEnd(w) }, `"a" could not be sent: no reason given`},
 		{"no-send out of range", func(w *wire.Writer) { w.MessageInt32(wire.NoSend, 99) }, "out of range"},
 		{"no-send of what was not asked for", func(w *wire.Writer) { w.MessageInt32(wire.NoSend, 2) }, "not asked for"},
 		{"no-send malformed", func(w *wire.Writer) { w.Message(wire.NoSend, []byte("x")) }, "1 bytes"},

@@ -34,12 +34,8 @@ func (e *RemoteError) Error() string {
 func (c *Conn) message(tag wire.Tag, p []byte) error {
 	m := &c.messages
 	switch tag {
-	case wire.ErrorXfer, wire.Error, wire.ErrorSock, wire.ErrorUTF8, wire.Warning:
-		if m.text(printable(string(p))) {
-			c.log.Warn("server says", "text", m.last)
-		}
-	case wire.Info, wire.Log:
-		c.log.Debug("server says", "text", printable(string(p)))
+	case wire.ErrorXfer, wire.Error, wire.ErrorSock, wire.ErrorUTF8, wire.Warning, wire.Info, wire.Log:
+		c.said(tag, printable(string(p)))
 	case wire.IOError:
 		v, err := number(tag, p)
 		m.ioError |= v & wire.IOErrMask
@@ -69,6 +65,17 @@ func (c *Conn) message(tag wire.Tag, p []byte) error {
 	return nil
 }
 
+// said takes a text. Before protocol 30 warnings come as information.
+func (c *Conn) said(tag wire.Tag, text string) {
+	if (tag == wire.Info || tag == wire.Log) && !strings.HasPrefix(text, vanishedPrefix) {
+		c.log.Debug("server says", "text", text)
+		return
+	}
+	if c.messages.text(text) {
+		c.log.Warn("server says", "text", text)
+	}
+}
+
 // text keeps a text, and tells whether there was still room for it.
 func (m *messages) text(text string) bool {
 	m.last = text
@@ -81,6 +88,17 @@ func (m *messages) text(text string) bool {
 
 // vanishedPrefix is how rsync reports a file that was there for the list only.
 const vanishedPrefix = "file has vanished: "
+
+// about finds what was said of a file. The server quotes its name with the path
+// of the transfer in front.
+func (m *messages) about(name string) string {
+	for _, text := range m.texts {
+		if strings.Contains(text, name+`"`) {
+			return text
+		}
+	}
+	return "no reason given"
+}
 
 func number(tag wire.Tag, p []byte) (int32, error) {
 	if len(p) != 4 {

@@ -205,7 +205,7 @@ func (t *transfer) failPending() {
 		for b := range 64 {
 			if bits&(1<<b) != 0 {
 				i := word*64 + b
-				t.finish(i, fmt.Errorf("%q was not sent: %w", t.list.Name(i), ErrVanished))
+				t.finish(i, sendError(t.list.Name(i), t.c.messages.about(t.list.Name(i))))
 			}
 		}
 	}

@@ -181,9 +181,6 @@ func TestFailures(t *testing.T) {
 				}
 			}
 			want := map[string]string{"gone": "vanished", "grown": "changed", "shrunk": "changed", "link": "unreadable"}
-			if protocol < 30 {
-				want["link"] = "vanished" // the sender passes over it without a word
-			}
 			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
