@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"micromirror/packages/hostdeps"
 )
 
 // chrony starts a real NTP server on a free port of the loopback; it serves
@@ -26,7 +28,12 @@ func chrony(t *testing.T) (address string) {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("chronyd", "-d", "-x", "-u", "root", "-f", conf)
+	repository := filepath.Join("..", "..")
+	root, err := hostdeps.Unpacked(t.Context(), filepath.Join(repository, hostdeps.UnpackedDir), "chrony")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(root, "usr/sbin/chronyd"), "-d", "-x", "-u", "root", "-f", conf)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

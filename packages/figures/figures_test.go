@@ -14,7 +14,9 @@ import (
 )
 
 func TestSplit(t *testing.T) {
-	mark := func(name string, seconds int) vm.Mark { return vm.Mark{Name: name, At: time.Duration(seconds) * time.Second} }
+	mark := func(name string, seconds int) vm.Mark {
+		return vm.Mark{Name: name, At: time.Duration(seconds) * time.Second}
+	}
 	whole := []vm.Mark{mark("firmware", 4), mark("loader", 6), mark("kernel", 7), mark("initrd", 10), mark("root", 11), mark("switch", 13), mark("serving", 19)}
 	for _, c := range []struct {
 		name   string

@@ -6,7 +6,8 @@
 // not root, and the commands are shown before they run. Elsewhere, or where
 // neither root nor sudo can be had, nothing is changed: the error says what to
 // install. When nothing is missing, Ensure runs no program and needs no network.
-// It owns no files.
+//
+// Files owned: the folder that Unpacked is given.
 package hostdeps
 
 import (

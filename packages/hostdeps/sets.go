@@ -28,7 +28,6 @@ func Run() []Tool {
 // Check lists the peers that the unit tests compare with, beside Run.
 func Check() []Tool {
 	return []Tool{
-		{"chrony", []string{"chronyd"}},
 		{"cryptsetup-bin", []string{"veritysetup"}},
 		{"dosfstools", []string{"fsck.fat"}},
 		{"e2fsprogs", []string{"e2fsck", "debugfs"}},
@@ -39,6 +38,12 @@ func Check() []Tool {
 		{"mtools", []string{"mcopy", "mformat"}},
 	}
 }
+
+// CheckUnpacked are the packages with further peers, for Unpacked.
+func CheckUnpacked() []string { return []string{"chrony"} }
+
+// UnpackedDir is where their files go in the repository.
+const UnpackedDir = "build/tools"
 
 // Test lists what the scenarios take, beside Check: clients of the node and tools
 // to make damaged disks.

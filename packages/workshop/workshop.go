@@ -8,9 +8,11 @@
 package workshop
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +36,7 @@ func Command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringSliceVar(&o.Tags, "tags", nil, "Go build tags for the programs of the image (faults: with fault points)")
-	root.AddCommand(depsCommand(), releaseCommand(&o), manifestCommand(&o), hardwareCommand(&o), figuresCommand(&o), fuzzCommand(&o))
+	root.AddCommand(depsCommand(&o), releaseCommand(&o), manifestCommand(&o), hardwareCommand(&o), figuresCommand(&o), fuzzCommand(&o))
 	return root
 }
 
@@ -62,7 +64,7 @@ var toolSets = []struct {
 	{"build", hostdeps.Build}, {"run", hostdeps.Run}, {"check", hostdeps.Check}, {"test", hostdeps.Test}, {"bench", hostdeps.Bench},
 }
 
-func depsCommand() *cobra.Command {
+func depsCommand(o *factory.Options) *cobra.Command {
 	return &cobra.Command{
 		Use: "deps build|run|check|test|bench", Short: "install what the build host lacks",
 		Args: cobra.ExactArgs(1),
@@ -71,14 +73,28 @@ func depsCommand() *cobra.Command {
 			var names []string
 			for _, set := range toolSets {
 				tools = append(tools, set.tools()...)
-				if set.name == args[0] {
-					return hostdeps.Ensure(c.Context(), tools, c.ErrOrStderr())
-				}
 				names = append(names, set.name)
+				if set.name != args[0] {
+					continue
+				}
+				if err := hostdeps.Ensure(c.Context(), tools, c.ErrOrStderr()); err != nil || !slices.Contains(names, "check") {
+					return err
+				}
+				return unpackPeers(c.Context(), o.Repository)
 			}
 			return fmt.Errorf("%q is no set of tools; there are %s", args[0], strings.Join(names, ", "))
 		},
 	}
+}
+
+// unpackPeers fetches the peers of the unit tests that must not be installed.
+func unpackPeers(ctx context.Context, repository string) error {
+	for _, name := range hostdeps.CheckUnpacked() {
+		if _, err := hostdeps.Unpacked(ctx, filepath.Join(repository, hostdeps.UnpackedDir), name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func releaseCommand(o *factory.Options) *cobra.Command {
