@@ -29,5 +29,5 @@ func (m *manager) guard() {
 	if text != "" && text != s.Error {
 		m.env.Log.Error("firewall is not up", "err", err)
 	}
-	s.Applied, s.Error, s.Counters = err == nil, text, counters
+	s.Applied, s.Rules, s.Error, s.Counters = err == nil, m.rules.wall.Rules(), text, counters
 }

@@ -143,7 +143,7 @@ func TestFirewallIsUpAndComesBack(t *testing.T) {
 		l.nodeHas("nft list ruleset", "policy drop", "ip saddr @block4", "elements = { 198.51.100.0/24 }", "ip dscp set cs1")
 		l.inNode("nft", "flush", "ruleset")
 	}
-	if s, err := l.state(); err != nil || len(s.Firewall.Problems) != 1 {
+	if s, err := l.state(); err != nil || len(s.Firewall.Problems) != 1 || s.Firewall.Rules != 20 {
 		t.Errorf("firewall = %+v, %v", s.Firewall, err)
 	}
 	l.reach(l.net, "192.0.2.10")

@@ -39,6 +39,7 @@ type State struct {
 // out, and how much met which rule.
 type FirewallState struct {
 	Applied  bool                        `json:"applied"`
+	Rules    int                         `json:"rules"`
 	Problems []string                    `json:"problems,omitempty"`
 	Error    string                      `json:"error,omitempty"`
 	Counters map[string]firewall.Counter `json:"counters"`

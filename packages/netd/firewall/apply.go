@@ -32,7 +32,11 @@ type Counter struct {
 // Firewall is the kernel's packet filter of one network namespace.
 type Firewall struct {
 	options []nftables.ConnOption
+	rules   int
 }
+
+// Rules is how many rules the last Apply made.
+func (f *Firewall) Rules() int { return f.rules }
 
 // transaction bounds the size of all rules together; 20,000 prefixes are 1.6 MB.
 const transaction = 8 << 20
@@ -60,6 +64,7 @@ func largeBuffer(c *netlink.Conn) error {
 type batch struct {
 	conn  *nftables.Conn
 	table *nftables.Table
+	rules int
 }
 
 // Apply replaces the rules by those of a checked configuration.
@@ -88,6 +93,7 @@ func (f *Firewall) Apply(c Config) error {
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("firewall: replace rules: %w", err)
 	}
+	f.rules = b.rules
 	return nil
 }
 
@@ -168,6 +174,7 @@ func after(p netip.Prefix) netip.Addr {
 func (b *batch) chain(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority, policy nftables.ChainPolicy) func(parts ...[]expr.Any) {
 	c := b.conn.AddChain(&nftables.Chain{Name: name, Table: b.table, Type: kind, Hooknum: hook, Priority: priority, Policy: &policy})
 	return func(parts ...[]expr.Any) {
+		b.rules++
 		b.conn.AddRule(&nftables.Rule{Table: b.table, Chain: c, Exprs: slices.Concat(parts...)})
 	}
 }
