@@ -34,9 +34,9 @@ func TestSameTreeAsRsync(t *testing.T) {
 		"10/source/tree/x.src.rpm: source", "10/Everything/x86_64/debug/d.rpm: debug", "10/Everything/x86_64/Packages/a.rpm: a",
 		"10/Everything/x86_64/repodata/repomd.xml: md", "10/Everything/aarch64/a.rpm: arm", "10/testing/x86_64/t.rpm: t",
 		"last-updated: now", "stable/a/b: kde", "unstable/c: no", ".~tmp~/part: partial", "stable/.~tmp~/part: partial",
-		"0600 private: nobody's", "0711 closed/x: y",
+		"0600 private: nobody's", "0711 closed/x: y", "nonfree/fedora/x.rpm: nonfree", "pool/sibling -> ../../other/x", "pool/inner -> ../stable/a",
 	}, archive...)
-	for _, name := range []string{"debian", "epel-amd64", "fedora-amd64", "fedora", "epel", "kdeftp-stable"} {
+	for _, name := range []string{"debian", "epel-amd64", "fedora-amd64", "fedora", "epel", "kdeftp-stable", "ubuntu", "rpmfusion-nonfree"} {
 		t.Run(name, func(t *testing.T) {
 			p := project.Catalogue()[name]
 			w, peer := peerWorld(t, p, tree...)
@@ -45,9 +45,13 @@ func TestSameTreeAsRsync(t *testing.T) {
 			for _, f := range p.Filter {
 				args = append(args, "--filter="+f)
 			}
+			if p.SafeLinks {
+				args = append(args, "--safe-links")
+			}
+			url := "rsync://" + peer.Addr + "/m/" + p.Upstream.Path + "/"
 			want := filepath.Join(mirrortest.TempDir(t), "want")
 			rsync := func() {
-				out, err := exec.Command("rsync", append(args, "--delete-excluded", "rsync://"+peer.Addr+"/m/", want+"/")...).CombinedOutput()
+				out, err := exec.Command("rsync", append(args, "--delete-excluded", url, want+"/")...).CombinedOutput()
 				if err != nil {
 					t.Fatalf("rsync: %v\n%s", err, out)
 				}
