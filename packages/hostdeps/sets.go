@@ -25,17 +25,28 @@ func Run() []Tool {
 	}
 }
 
-// Check lists the peers that the unit tests compare with, beside Run.
+// Check lists the peers that the unit tests compare with, beside Run. nginx-light
+// and lldpd bring services that Debian starts.
 func Check() []Tool {
 	return []Tool{
+		{"aria2", []string{"aria2c"}},
 		{"cryptsetup-bin", []string{"veritysetup"}},
+		{"curl", []string{"curl"}},
+		{"dnsmasq-base", []string{"dnsmasq"}},
 		{"dosfstools", []string{"fsck.fat"}},
 		{"e2fsprogs", []string{"e2fsck", "debugfs"}},
 		{"fdisk", []string{"sfdisk"}},
 		{"gdisk", []string{"sgdisk"}},
 		{"iproute2", []string{"ip"}},
+		{"iputils-ping", []string{"ping"}},
 		{"kmod", []string{"depmod"}},
+		{"lldpd", []string{"lldpd", "lldpcli"}},
 		{"mtools", []string{"mcopy", "mformat"}},
+		{"nftables", []string{"nft"}},
+		{"nginx-light", []string{"nginx"}},
+		{"radvd", []string{"radvd"}},
+		{"reprepro", []string{"reprepro"}},
+		{"wget", []string{"wget"}},
 	}
 }
 
@@ -57,7 +68,6 @@ func Test() []Tool {
 // Bench lists the peers that the benchmarks compare with, beside Test.
 func Bench() []Tool {
 	return []Tool{
-		{"nginx-light", []string{"nginx"}},
 		{"wrk", []string{"wrk"}},
 	}
 }
