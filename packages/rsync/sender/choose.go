@@ -123,7 +123,7 @@ func (c *chooser) arg(arg string) error {
 		c.missing("link_stat", src.root, src.name, err)
 		return nil
 	}
-	if src.name != "" && !src.dot && c.Filter.Hidden(src.name, c.tree.nodes[node].isDir()) {
+	if src.name != "" && c.Filter.Hidden(src.name, c.tree.nodes[node].isDir()) {
 		return nil
 	}
 	if c.tree.nodes[node].isDir() && !c.Recurse && !c.Dirs {
@@ -148,7 +148,7 @@ func (c *chooser) dirLink(root uint32, name string) bool {
 func (c *chooser) top(node uint32, src source) error {
 	dir := c.tree.nodes[node].isDir()
 	content := dir && (c.Recurse || c.Dirs && (src.dot || src.name == ""))
-	c.views = append(c.views, view{base: node, prefix: src.name, top: true, content: content})
+	c.views = append(c.views, view{base: node, prefix: src.name, top: content, content: content})
 	if !content {
 		c.add(node)
 		return c.check()
@@ -258,7 +258,7 @@ func (c *chooser) follow(i uint32, name string) (uint32, error) {
 func (c *chooser) implied(root uint32, name string, dot bool) error {
 	if dot && name != "" && !c.dotted {
 		c.dotted = true
-		c.views = append(c.views, view{base: root, top: true})
+		c.views = append(c.views, view{base: root})
 		c.add(root)
 	}
 	if c.NoImplied {
@@ -272,7 +272,7 @@ func (c *chooser) implied(root uint32, name string, dot bool) error {
 		if err != nil {
 			return fmt.Errorf("implied directory %s: %w", name[:i], err)
 		}
-		c.views = append(c.views, view{base: node, prefix: name[:i], top: true})
+		c.views = append(c.views, view{base: node, prefix: name[:i]})
 		c.add(node)
 	}
 	return c.check()

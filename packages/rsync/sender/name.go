@@ -6,7 +6,7 @@ import "strings"
 type view struct {
 	base    uint32 // node
 	prefix  string // its name in the list; "" is the root of the transfer
-	top     bool   // the client named it
+	top     bool   // the client named it and gets its content
 	content bool   // the list holds what is in it
 }
 
