@@ -8,7 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"micromirror/packages/mirror/plan"
+	"golang.org/x/sys/unix"
+
 	"micromirror/packages/mirror/publish"
 	"micromirror/packages/mirror/status"
 )
@@ -109,11 +110,22 @@ func Recover(ctx context.Context, j Job) (publish.Result, error) {
 	if err == nil || ctx.Err() != nil {
 		return res, err
 	}
-	if errors.Is(err, publish.ErrLost) || errors.Is(err, plan.ErrFormat) {
+	if !transient(err) {
 		j.Log.Error("giving up an interrupted publish", "project", j.Project.Name, "err", err)
 		return publish.Result{}, p.Discard()
 	}
 	return res, err
+}
+
+// transient reports whether the same operation may succeed later, so that its
+// plan is worth keeping.
+func transient(err error) bool {
+	for _, e := range []error{unix.ENOSPC, unix.EDQUOT, unix.EIO, unix.EROFS, unix.ENOMEM, unix.EMFILE, unix.ENFILE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // OwnNames is a Job's Own for a list of names.

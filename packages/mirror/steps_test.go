@@ -79,6 +79,24 @@ func TestStageLostDuringPublish(t *testing.T) {
 	w.same()
 }
 
+// A plan that can no longer be carried out must not block the project for ever.
+func TestObstructedPublishIsGivenUp(t *testing.T) {
+	w := newWorld(t, archive...)
+	w.job.Fault = func(step string) error {
+		if step == "file pool/b/b_1.deb" {
+			return errors.New("power cut")
+		}
+		return nil
+	}
+	if _, err := w.run(); err == nil {
+		t.Fatal("not broken off")
+	}
+	w.job.Fault = nil
+	mirrortest.Make(t, w.job.Tree, "pool/b/b_1.deb/in/the/way: x")
+	w.mustRun()
+	w.same()
+}
+
 func TestUnsyncedStageIsFetchedAgain(t *testing.T) {
 	w := newWorld(t, archive...)
 	w.job.Attempts = 1
