@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"micromirror/packages/daemon"
+	"micromirror/packages/layout"
+	"micromirror/packages/mirror/service"
+	"micromirror/packages/node"
+	"micromirror/packages/sandbox"
+)
+
+type flags struct {
+	mirror, stage, state, run, node string
+	grace                           time.Duration
+	reserve                         int64
+	confine                         bool
+}
+
+func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
+	config, err := node.Load(ctx, f.node, log)
+	if err != nil {
+		return err
+	}
+	if err := f.enter(log); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	s := service.New(service.Config{
+		Worker: []string{self, "-worker"},
+		Node:   config, Mirror: f.mirror, Stage: f.stage, State: f.state, Run: f.run,
+		Grace: f.grace, Reserve: f.reserve, Log: log,
+	})
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			s.TriggerAll()
+		}
+	}()
+	daemon.Notice(log, "ready", "projects", len(config.Node.Projects))
+	return s.Run(ctx)
+}
+
+// enter makes the directories and the sandbox.
+func (f *flags) enter(log *slog.Logger) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	uid := layout.SyncD
+	if !f.confine {
+		uid = os.Getuid()
+	}
+	for dir, perm := range map[string]os.FileMode{f.mirror: 0o755, f.stage: 0o700, f.state: 0o755, f.run: 0o755} {
+		if err := sandbox.Own(dir, uid, uid, perm); err != nil {
+			return fmt.Errorf("prepare directories: %w", err)
+		}
+	}
+	if !f.confine {
+		return nil
+	}
+	return sandbox.Enter(sandbox.Policy{
+		UID: uid, GID: uid, ConnectAny: true,
+		Read: []string{f.node}, Write: []string{f.mirror, f.stage, f.state, f.run},
+		Exec: []string{self},
+	}, log)
+}
