@@ -38,6 +38,7 @@ var damages = []damage{
 	{name: "initramfs truncated", do: func(_ *testing.T, d vm.Disk) error { return d.ESPTruncate("slot-a/initrd", 1<<20) }},
 	{name: "initramfs hang", do: fault("initrd-hang"), cfg: vm.Config{Watchdog: vm.ITCO}},
 	{name: "userland hang", do: fault("userland-hang")},
+	{name: "never healthy", do: fault("never-bless")},
 }
 
 // baseImage is written once a test process; each machine copies it.
@@ -85,22 +86,99 @@ func damaged(t *testing.T, image string, dmg damage, tries int) *vm.VM {
 func TestBadSlotFallsBack(t *testing.T) {
 	image := baseImage(t, Faults)
 	for _, dmg := range damages {
-		t.Run(dmg.name, func(t *testing.T) {
+		run(t, dmg.name, func(t *testing.T) {
 			t.Parallel()
 			m := damaged(t, image, dmg, badSlotTries)
 			m.PowerOn()
-			if others := m.WaitSlot("b"); others > badSlotTries {
-				t.Errorf("slot a was started %d times, want at most %d", others, badSlotTries)
-			}
-			m.Wait(`mm initrd: switching root`)
-			m.PowerCut()
-			e, _, err := Entry(m.Disk(), slot.A)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !e.Bad() {
-				t.Errorf("slot a has %d tries left after the fallback, want 0", e.TriesLeft)
-			}
+			fallsBack(t, m, badSlotTries)
 		})
+	}
+}
+
+// fallsBack waits until slot b has started by itself, and looks at what became of
+// slot a's tries.
+func fallsBack(t *testing.T, m *vm.VM, tries int) {
+	t.Helper()
+	if others := m.WaitSlot("b"); others > tries {
+		t.Errorf("slot a was started %d times, want at most %d", others, tries)
+	}
+	m.Wait(`mm initrd: switching root`)
+	m.PowerCut()
+	if e := entry(t, m, slot.A); !e.Bad() {
+		t.Errorf("slot a has %d tries left after the fallback, want 0", e.TriesLeft)
+	}
+}
+
+// entry is a slot's entry on the disk of a machine that is off.
+func entry(t *testing.T, m *vm.VM, n slot.Name) slot.Entry {
+	t.Helper()
+	e, _, err := Entry(m.Disk(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// editEntry changes a slot's entry on the disk of a machine that is off.
+func editEntry(t *testing.T, m *vm.VM, n slot.Name, edit func(slot.Entry) slot.Entry) {
+	t.Helper()
+	if err := EditEntry(m.Disk(), n, edit); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// healthySlot makes a machine whose slot a was found healthy and has all its tries.
+func healthySlot(t *testing.T, image string) *vm.VM {
+	t.Helper()
+	m := vm.Start(t, vm.Config{Image: image})
+	m.Wait(`mm updated: slot a healthy, re-armed`)
+	m.PowerCut()
+	fullTries(t, m)
+	return m
+}
+
+func fullTries(t *testing.T, m *vm.VM) {
+	t.Helper()
+	if e := entry(t, m, slot.A); e.TriesLeft != slot.FullTries || e.TriesDone != 0 {
+		t.Errorf("slot a is %s, want %d tries left and none done", e.FileName(), slot.FullTries)
+	}
+}
+
+// Two power cuts while a new slot is on trial do not condemn it: the third boot
+// finds it healthy and makes its tries full. When its kernel rots later, the node
+// comes up in the other slot all the same. The processor is one of the smallest
+// supported.
+func TestTrialOutlivesPowerCuts(t *testing.T) {
+	t.Parallel()
+	m := vm.Prepare(t, vm.Config{Image: baseImage(t, Shipped), MissingCPU: vm.NotOnJaguar()})
+	editEntry(t, m, slot.A, func(e slot.Entry) slot.Entry { return e.WithTries(slot.TrialTries) })
+	m.PowerOn()
+	m.Wait(`mm initrd: start`)
+	m.Restart()
+	m.Wait(`mm updated: slot a on trial, 1 tries left`)
+	m.Restart()
+	m.Wait(`mm updated: slot a healthy, re-armed`)
+	m.PowerCut()
+	fullTries(t, m)
+	if err := m.Disk().ESPScramble("slot-a/vmlinuz"); err != nil {
+		t.Fatal(err)
+	}
+	m.PowerOn()
+	fallsBack(t, m, slot.FullTries)
+}
+
+// The newest generation is chosen, whatever its release is called.
+func TestNewestGenerationBoots(t *testing.T) {
+	t.Parallel()
+	m := vm.Prepare(t, vm.Config{Image: baseImage(t, Shipped)})
+	newest := entry(t, m, slot.A).Generation + 1
+	editEntry(t, m, slot.B, func(e slot.Entry) slot.Entry {
+		e.Generation, e.Release = newest, "2020.01.01-0000000"
+		return e.WithTries(slot.TrialTries)
+	})
+	editEntry(t, m, slot.A, slot.Entry.WithoutCounter)
+	m.PowerOn()
+	if got := m.WaitBoot(); got != "b" {
+		t.Errorf("slot %s was started, want b", got)
 	}
 }

@@ -2,7 +2,13 @@
 
 package scenario
 
-const (
-	badSlotTries = 1
-	largeFile    = 64 << 20 // bytes of the large file in the demo upstream
-)
+import "testing"
+
+// badSlotTries is how many tries a bad slot gets; the full run gives all.
+const badSlotTries = 1
+
+// run is t.Run; the full run remembers what passed.
+func run(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, f)
+}

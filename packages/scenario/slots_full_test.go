@@ -1,0 +1,37 @@
+//go:build vm && full
+
+package scenario
+
+import (
+	"testing"
+
+	"micromirror/packages/slot"
+	"micromirror/packages/vm"
+)
+
+// A slot that was healthy, and has all its tries, may rot in any part: the node
+// ends in the other slot and stays there, healthy.
+func TestHealthySlotRotsLater(t *testing.T) {
+	image := baseImage(t, Faults)
+	for name, rot := range map[string]func(vm.Disk) error{
+		"root":   func(d vm.Disk) error { return d.Scramble(vm.RootA, 0, 1<<20) },
+		"initrd": func(d vm.Disk) error { return d.ESPScramble("slot-a/initrd") },
+		"kernel": func(d vm.Disk) error { return d.ESPScramble("slot-a/vmlinuz") },
+	} {
+		run(t, name, func(t *testing.T) {
+			t.Parallel()
+			m := healthySlot(t, image)
+			if err := rot(m.Disk()); err != nil {
+				t.Fatal(err)
+			}
+			m.PowerOn()
+			fallsBack(t, m, slot.FullTries)
+			m.PowerOn()
+			if got := m.WaitBoot(); got != "b" {
+				t.Errorf("slot %s was started, want b", got)
+			}
+			m.Wait(`mm updated: slot b is the fallback`)
+			m.Wait(`mm updated: slot b healthy`)
+		})
+	}
+}
