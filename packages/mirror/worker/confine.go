@@ -44,6 +44,8 @@ func Confine(log *slog.Logger) func(Task) error {
 		err = landlock.V5.BestEffort().Restrict(
 			landlock.RODirs(t.Tree, filepath.Dir(t.GoneFile)),
 			landlock.RWDirs(t.Stage).WithRefer(),
+			// A rule sticks to what a link points to: the resolver's file is one.
+			landlock.ROFiles("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf").IgnoreIfMissing(),
 			landlock.RODirs("/etc", "/proc/self", "/usr/share/zoneinfo", layout.RunDir+"/netd").IgnoreIfMissing(),
 			landlock.ConnectTCP(port),
 			landlock.ConnectTCP(53), // name servers, when an answer does not fit a datagram

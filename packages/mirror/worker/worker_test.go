@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -65,7 +66,11 @@ func fetch(t *testing.T, ctx context.Context, mood string, task Task) (files int
 func TestWorkerFetches(t *testing.T) {
 	dir := mirrortest.TempDir(t)
 	mirrortest.Make(t, dir, "pool/a: a", "dists/x/InRelease: x")
-	task := newTask(t, mirrortest.StartPeer(t, dir).Addr)
+	_, port, err := net.SplitHostPort(mirrortest.StartPeer(t, dir).Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := newTask(t, "localhost:"+port) // a name: the resolver must work, too
 	files, err := fetch(t, t.Context(), "real", task)
 	if err != nil || files != 2 {
 		t.Errorf("%d files, %v; want 2", files, err)
