@@ -7,6 +7,7 @@ UNIT   := ./...
 NODE   ?= demo
 FLEET  ?= images/demo
 SIZE   ?= 4G
+FUZZTIME ?= 10m
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-full check image manifest figures fuzz check-hardware powercut fmt clean
@@ -54,7 +55,7 @@ check-hardware: ## show which driver of the image claims each device of hardware
 	@$(BUILD) check-hardware
 
 fuzz: ## fuzz every parser of outside bytes (FUZZTIME=10m each, resumable)
-	@$(BUILD) fuzz
+	@$(BUILD) fuzz --time $(FUZZTIME)
 
 bench-%: ## compare with the peer, print a table, write build/bench/NAME.json
 	@$(BUILD) deps bench
