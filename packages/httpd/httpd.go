@@ -27,7 +27,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"time"
 
 	"micromirror/packages/httpd/answer"
@@ -75,7 +74,7 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 		Unusual: unusual.give,
 		Admit:   admit(c.Limits),
 		Record:  c.Journal.append, Flush: c.Journal.log.Write,
-		Loops:    max(2, runtime.GOMAXPROCS(0)),
+		Loops:    loops(),
 		Timeouts: eventloop.Timeouts{Head: headerTimeout, Idle: idleTimeout, Stall: stallTimeout},
 		Grace:    c.Grace,
 	})

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
@@ -11,15 +12,24 @@ import (
 // net/http takes.
 const descriptors = 65536
 
+// loops is the number of event loops: one for each processor.
+func loops() int { return max(2, runtime.NumCPU()) }
+
 // garbage is how much, in percent of what is in use, may be left lying until it
 // is collected. What is in use is little; the memory limit that the daemon sets
 // bounds the rest.
 const garbage = 400
 
-// PrepareProcess tunes the process for its job: it asks for as many descriptors
-// as a node's load needs, or as many as there are to be had.
+// others is how many threads run Go code beside the event loops. Under load the
+// loops hardly ever let go of theirs, and whoever waits for a helper must not wait
+// for them.
+const others = 2
+
+// PrepareProcess tunes the process for its job: garbage, threads, and as many
+// descriptors as a node's load needs, or as many as there are to be had.
 func PrepareProcess() error {
 	debug.SetGCPercent(garbage)
+	runtime.GOMAXPROCS(loops() + others)
 	want := unix.Rlimit{Cur: descriptors, Max: descriptors}
 	err := unix.Setrlimit(unix.RLIMIT_NOFILE, &want)
 	if err == nil {

@@ -140,9 +140,16 @@ func (l *loop) run(ctx context.Context) error {
 	}
 }
 
+// patience is how long, in milliseconds, a loop waits before it lets Go's
+// scheduler know.
+const patience = 4
+
 // poll waits for events, at most a second.
 func (l *loop) poll(events []unix.EpollEvent) (int, error) {
-	if n := pollNow(l.epoll, events); n > 0 {
+	switch n, e := rawPoll(l.epoll, events, patience); {
+	case e == unix.EINTR:
+		return 0, nil
+	case e == 0 && n > 0:
 		return n, nil
 	}
 	n, err := unix.EpollWait(l.epoll, events, 1000)

@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls below never block, so they go straight to the kernel without telling
-// Go's scheduler: that costs as much as a short call itself.
+// The calls below go straight to the kernel without telling Go's scheduler, which
+// costs as much as a short call itself, and wakes Go's monitor thread again and
+// again. They do not block, or not for long.
 
 func rawRead(fd int, p []byte) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
@@ -32,14 +33,12 @@ func rawAccept(fd int, sa *unix.RawSockaddrAny) (int, syscall.Errno) {
 	return int(n), e
 }
 
-// pollNow returns events without waiting.
-func pollNow(fd int, events []unix.EpollEvent) int {
+// rawPoll waits for events, a few milliseconds at most. Should the runtime want
+// to stop this thread meanwhile, its signal ends the call.
+func rawPoll(fd int, events []unix.EpollEvent, milliseconds int) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(events))),
-		uintptr(len(events)), 0, 0, 0)
-	if e != 0 {
-		return 0
-	}
-	return int(n)
+		uintptr(len(events)), uintptr(milliseconds), 0, 0)
+	return int(n), e
 }
 
 func control(epoll, op, fd int, ev *unix.EpollEvent) syscall.Errno {
