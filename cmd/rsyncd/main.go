@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"micromirror/packages/daemon"
@@ -68,13 +67,4 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	go warm(ctx, server)
 	daemon.Notice(log, "serving on "+l.Addr().String())
 	return server.Serve(ctx, l)
-}
-
-// warm reads the lists and allows the memory that they take, twice: while one
-// is read anew, the old one serves.
-func warm(ctx context.Context, server *rsync.Server) {
-	server.Warm(ctx)
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(debug.SetMemoryLimit(-1) + 2*server.Memory())
-	}
 }

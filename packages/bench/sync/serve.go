@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ const Crowd = 64
 // Serve offers a directory as module src until ctx ends, and prints the address
 // when it has been read. It is the measured daemon.
 func Serve(ctx context.Context, dir string, w io.Writer) error {
+	debug.SetGCPercent(50) // as cmd/rsyncd does
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
