@@ -5,8 +5,6 @@ import (
 	"context"
 	"flag"
 	"log/slog"
-	"os"
-	"time"
 
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
@@ -38,6 +36,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	built := clock.Built(layout.VersionFile)
 	machine, err := clock.Open(f.rtc)
 	if err != nil {
 		log.Warn("time will not survive without power", "err", err)
@@ -59,24 +58,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		}
 	}
 	return clock.Run(ctx, clock.Config{
-		Servers: config.Fleet.NTP, Built: built(), State: f.state, Run: f.run,
+		Servers: config.Fleet.NTP, Built: built, State: f.state, Run: f.run,
 		System: machine, Source: clock.NTP{}, Log: log,
 	})
-}
-
-// oldest is a time that has certainly passed.
-const oldest = "2026-11-01T00:00:00Z"
-
-// built is when this image was made: the program's own time stamp, if it is
-// believable.
-func built() time.Time {
-	floor, err := time.Parse(time.RFC3339, oldest)
-	if err != nil {
-		return time.Time{}
-	}
-	st, err := os.Stat("/proc/self/exe")
-	if err != nil || st.ModTime().Before(floor) || st.ModTime().Year() > floor.Year()+20 {
-		return floor
-	}
-	return st.ModTime()
 }

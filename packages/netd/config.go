@@ -61,11 +61,13 @@ func roles(models []hardware.Model, name string) []uplink.Role {
 	return out
 }
 
-// Driver reports whether a device, by its modalias, is a network card.
+// Driver reports whether a device, by its modalias, is a network card or a part
+// of one: the Ethernet function of a ConnectX-3 is a device of its own.
 func Driver(modalias string) bool {
 	const pciNetwork, virtioNetwork = "bc02", "virtio:d00000001v"
 	return strings.HasPrefix(modalias, "pci:") && strings.Contains(modalias, pciNetwork) ||
-		strings.HasPrefix(modalias, virtioNetwork)
+		strings.HasPrefix(modalias, virtioNetwork) ||
+		strings.HasPrefix(modalias, "auxiliary:") && strings.HasSuffix(modalias, ".eth")
 }
 
 // Modules are the kernel modules that Run makes use of.
