@@ -75,13 +75,12 @@ func Build(ctx context.Context, o Options) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	for _, dir := range []string{o.Out(), o.work()} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", fmt.Errorf("build: %w", err)
-		}
-	}
 	b := &build{Options: o}
-	if err := b.run(ctx); err != nil {
+	err = errors.Join(os.RemoveAll(b.temp()), os.MkdirAll(o.Out(), 0o755), os.MkdirAll(b.temp(), 0o755))
+	if err == nil {
+		err = errors.Join(b.run(ctx), os.RemoveAll(b.temp()))
+	}
+	if err != nil {
 		return "", fmt.Errorf("build: %w", err)
 	}
 	return o.Out(), nil

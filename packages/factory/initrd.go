@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -16,9 +15,9 @@ import (
 // makeInitrd compiles /init and packs it with the modules it needs.
 func (b *build) makeInitrd(ctx context.Context) error {
 	init := filepath.Join(b.work(), "init")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+	cmd := b.command(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
 		"-tags", strings.Join(b.tags(), ","), "-o", init, "./cmd/initrd")
-	cmd.Dir, cmd.Env = b.Repository, b.targetEnv()
+	cmd.Env = b.targetEnv()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build ./cmd/initrd: %w\n%s", err, bytes.TrimSpace(out))
 	}

@@ -1,7 +1,6 @@
 package factory
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -114,17 +112,4 @@ func (b *build) seal(sources string) error {
 		return err
 	}
 	return durable.WriteFile(filepath.Join(b.Out(), InputsFile), []byte(is), 0o644)
-}
-
-// output runs a program in the repository and returns what it printed.
-func (b *build) output(ctx context.Context, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir = b.Repository
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s %s: %w\n%s", program, args[0], err, stderr.Bytes())
-	}
-	return string(out), nil
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -78,8 +77,7 @@ func (b *build) modules(ctx context.Context) ([]Module, error) {
 	}
 	args := append([]string{"list", "-deps", "-tags", strings.Join(b.tags(), ","),
 		"-f", "{{with .Module}}{{if .Version}}{{.Path}} {{.Version}}{{end}}{{end}}"}, programs...)
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = b.Repository
+	cmd := b.command(ctx, "go", args...)
 	cmd.Env = b.targetEnv()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

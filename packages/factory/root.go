@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ import (
 // targetEnv is the environment in which programs for the node are compiled:
 // linux/amd64 at the level of the oldest CPU in hardware/ (no AVX2, BMI2, FMA).
 func (b *build) targetEnv() []string {
-	return slices.Concat(os.Environ(), b.Env, []string{"GOOS=linux", "GOARCH=amd64", "GOAMD64=v2", "CGO_ENABLED=0"})
+	return append(b.hostEnv(), "GOOS=linux", "GOARCH=amd64", "GOAMD64=v2", "CGO_ENABLED=0")
 }
 
 func (b *build) tags() []string {
@@ -55,11 +54,10 @@ func (b *build) makeRoot(ctx context.Context) error {
 
 // gok runs gokrazy's packer. Its output is shown when it fails.
 func (b *build) gok(ctx context.Context, c *instance, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"tool", "gok"}, args...)...)
-	cmd.Dir = b.Repository
+	cmd := b.command(ctx, "go", append([]string{"tool", "gok"}, args...)...)
 	// gok finds out the target from its own environment, and the go command
 	// must not build gok itself for a target that differs from the host.
-	cmd.Env = append(os.Environ(), slices.Concat(b.Env, c.env, []string{"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false")})...)
+	cmd.Env = slices.Concat(b.hostEnv(), c.env, []string{"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false")})
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -42,31 +42,30 @@ type Options struct {
 // Run runs the demo until ctx ends.
 func Run(ctx context.Context, o Options) error {
 	s := newScreen(o.Out, o.Terminal)
+	err := run(ctx, o, s)
+	if ctx.Err() != nil { // what was interrupted has failed, as it should
+		s.line("demo: stopped")
+		return nil
+	}
+	return err
+}
+
+func run(ctx context.Context, o Options, s *screen) error {
 	if err := hostdeps.Ensure(ctx, slices.Concat(hostdeps.Build(), hostdeps.Run()), o.Out); err != nil {
-		return stopped(ctx, fmt.Errorf("prepare this computer: %w", err))
+		return fmt.Errorf("prepare this computer: %w", err)
 	}
 	dir := filepath.Join(o.Repository, "build", "demo")
 	release, err := prepare(ctx, o, dir, s)
 	if err != nil {
-		return stopped(ctx, err)
+		return err
 	}
 	upstream, err := demo.Serve(ctx, dir, "127.0.0.1:0")
 	if err != nil {
-		return stopped(ctx, err)
+		return err
 	}
 	defer upstream.Close()
 	s.line("upstream: rsync://%s/ serves %v", upstream.Addr(), demo.Modules())
-	err = boot(ctx, o, release, upstream.Port(), s)
-	s.line("demo: stopped")
-	return stopped(ctx, err)
-}
-
-// stopped turns the error of what was interrupted into none.
-func stopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return boot(ctx, o, release, upstream.Port(), s)
 }
 
 // prepare builds release and upstream side by side: one mostly computes, the other
