@@ -53,14 +53,23 @@ const (
 // is safe first (e2fsck -p), everything then (e2fsck -fy). e2fsck is the path of
 // that program, ping is called every two seconds. An error comes with Bad and
 // says why; it holds the end of e2fsck's output.
+//
+// The full pass gets a second chance: when the superblock is lost and its copy
+// says that the journal needs a replay, as all copies do after growing, e2fsck
+// replays, writes the superblock, and stops; the next one does the rest.
 func Check(ctx context.Context, dev, e2fsck string, ping func()) (Outcome, error) {
 	outcome, err := pass(ctx, preenLimit, ping, e2fsck, "-p", dev)
 	if outcome != Bad || ctx.Err() != nil {
 		return outcome, err
 	}
-	outcome, forceErr := pass(ctx, forceLimit, ping, e2fsck, "-fy", dev)
-	if outcome != Bad {
-		return Repaired, nil
+	var forceErr error
+	for range 2 {
+		if outcome, forceErr = pass(ctx, forceLimit, ping, e2fsck, "-fy", dev); outcome != Bad {
+			return Repaired, nil
+		}
+		if errors.Is(forceErr, context.DeadlineExceeded) || ctx.Err() != nil {
+			break
+		}
 	}
 	return Bad, fmt.Errorf("check %s: %w", dev, errors.Join(err, forceErr))
 }

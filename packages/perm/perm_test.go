@@ -3,7 +3,9 @@ package perm
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -223,6 +225,35 @@ func TestCheckRepairs(t *testing.T) {
 			tool(t, "e2fsck", "-fn", dev)
 		})
 	}
+}
+
+// Growing a mounted file system leaves superblock copies that ask for a replay of
+// the journal. When the superblock itself is lost, that alone must not cost the
+// mirror.
+func TestCheckRepairsFromACopyThatNeedsReplay(t *testing.T) {
+	dev := made(t, 1<<30)
+	f, err := os.OpenFile(dev, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const group1, features, needsRecovery, checksum = 32768 * BlockSize, 0x60, 0x4, 0x3fc
+	super := make([]byte, 1024)
+	if _, err := f.ReadAt(super, group1); err != nil {
+		t.Fatal(err)
+	}
+	super[features] |= needsRecovery
+	binary.LittleEndian.PutUint32(super[checksum:], ^crc32.Checksum(super[:checksum], crc32.MakeTable(crc32.Castagnoli)))
+	if _, err := f.WriteAt(super, group1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(make([]byte, 1024), 1024); err != nil {
+		t.Fatal(err)
+	}
+	if outcome, err := Check(t.Context(), dev, e2fsck, func() {}); outcome != Repaired {
+		t.Errorf("Check = %v, %v; want it repaired", outcome, err)
+	}
+	tool(t, "e2fsck", "-fn", dev)
 }
 
 func TestCheckOfGarbageIsBadAndRemakeHelps(t *testing.T) {
