@@ -104,8 +104,9 @@ func clean(b []byte) string {
 	return strings.TrimRight(s, " \t")
 }
 
-// find looks for re after the last match, including in the line being written.
-// When nothing matches, the returned channel is closed at the next output.
+// find looks for re after the last match, including in the line being written
+// unless re ends in $, which only a line's end can match. When nothing matches,
+// the returned channel is closed at the next output.
 func (c *console) find(re *regexp.Regexp) (Match, bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -114,6 +115,9 @@ func (c *console) find(re *regexp.Regexp) (Match, bool, <-chan struct{}) {
 			c.next = i + 1
 			return Match{c.lines[i], sub}, true, nil
 		}
+	}
+	if strings.HasSuffix(re.String(), "$") {
+		return Match{}, false, c.changed
 	}
 	text := clean(c.partial)
 	if sub := re.FindStringSubmatch(text); sub != nil && c.next <= len(c.lines) {

@@ -95,6 +95,18 @@ func TestWaitLooksAtWhatFollows(t *testing.T) {
 	}
 }
 
+func TestWaitForAWholeLine(t *testing.T) {
+	c := onConsole("Command line: ro")
+	whole := regexp.MustCompile(`^Command line: (.*)$`)
+	if m, ok, _ := c.find(whole); ok {
+		t.Errorf("found %q, which has not ended", m.Text)
+	}
+	c.Write([]byte("ot=x\n"))
+	if m, ok, _ := c.find(whole); !ok || m.Groups[1] != "root=x" {
+		t.Errorf("found %+v, want the whole line", m)
+	}
+}
+
 func TestWaitWakesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := onConsole("old\n")

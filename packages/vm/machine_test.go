@@ -3,6 +3,8 @@
 package vm_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"image/png"
 	"os"
@@ -157,5 +159,18 @@ func TestLogOfWrites(t *testing.T) {
 	// The log begins with the magic number of dm-log-writes, little-endian.
 	if b, err := os.ReadFile(log); err != nil || !strings.HasPrefix(string(b), "rhswfsj") {
 		t.Errorf("log begins with %q, %v", b[:min(len(b), 8)], err)
+	}
+}
+
+// TestQEMUThatDoesNotStartSaysWhy must not wait for an answer that never comes.
+func TestQEMUThatDoesNotStartSaysWhy(t *testing.T) {
+	m, err := vm.New(t.Context(), t.TempDir(), vm.Config{Name: "never", Disk: emptyDisk(t), Extra: []string{"-no-such-option"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	err = m.PowerOn(t.Context())
+	if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no-such-option") {
+		t.Errorf("error = %v; want what QEMU said, at once", err)
 	}
 }

@@ -36,7 +36,6 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer theirs.Close()
 	files, nics := []*os.File{theirs}, []int(nil)
 	for _, end := range m.cfg.Links {
 		files = append(files, end.file)
@@ -49,6 +48,7 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 	now := time.Now()
 	m.console.powerOn(now)
 	process, err := child.Start(cmd)
+	theirs.Close() // now QEMU has it; its end must show in ours
 	if err != nil {
 		ours.Close()
 		return err
