@@ -103,13 +103,16 @@ func describeBuild(p demo.Progress) string {
 
 // boot writes the disk, runs the machine and follows it until ctx ends.
 func boot(ctx context.Context, o Options, release string, upstreamPort int, s *screen) error {
+	ports, free := claimPorts()
+	defer free()
 	m, err := box.New(ctx, box.Options{Name: "demo", Repository: o.Repository, Release: release, Upstream: upstreamPort,
-		Ports: wantedPorts(), OnLine: s.console, Log: s})
+		Ports: ports, OnLine: s.console, Log: s})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
 	s.line("boot: QEMU with UEFI, %s", vm.Probe())
+	free()
 	if err := m.PowerOn(ctx); err != nil {
 		return err
 	}
@@ -120,18 +123,24 @@ func boot(ctx context.Context, o Options, release string, upstreamPort int, s *s
 	return nil
 }
 
-// wantedPorts maps the node's ports to memorable ones of this computer if they
-// are free, and to any free one (0) if not.
-func wantedPorts() map[int]int {
-	out := map[int]int{}
+// claimPorts maps the node's ports to memorable ones of this computer if they are
+// free, and to any free one (0) if not. It holds them until free is called, so
+// that another demo that starts meanwhile takes others.
+func claimPorts() (ports map[int]int, free func()) {
+	ports = map[int]int{}
+	var held []net.Listener
 	for guest, host := range map[int]int{80: 8080, 873: 8873} {
-		out[guest] = 0
+		ports[guest] = 0
 		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", host)); err == nil {
-			l.Close()
-			out[guest] = host
+			held = append(held, l)
+			ports[guest] = host
 		}
 	}
-	return out
+	return ports, func() {
+		for _, l := range held {
+			l.Close()
+		}
+	}
 }
 
 // bootTime bounds the wait for the first page, also on a slow computer without KVM.
