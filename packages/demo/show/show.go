@@ -54,7 +54,11 @@ func run(ctx context.Context, o Options, s *screen) error {
 	if err := hostdeps.Ensure(ctx, slices.Concat(hostdeps.Build(), hostdeps.Run()), o.Out); err != nil {
 		return fmt.Errorf("prepare this computer: %w", err)
 	}
-	dir := filepath.Join(o.Repository, "build", "demo")
+	build := filepath.Join(o.Repository, "build")
+	if err := checkRoom(build); err != nil {
+		return err
+	}
+	dir := filepath.Join(build, "demo")
 	release, err := prepare(ctx, o, dir, s)
 	if err != nil {
 		return err
