@@ -30,6 +30,18 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = unix.IoctlGetTermios(int(os.Stdout.Fd()), unix.TCGETS)
-	return show.Run(ctx, show.Options{Repository: dir, Out: os.Stdout, Terminal: err == nil})
+	return show.Run(ctx, show.Options{Repository: dir, Out: os.Stdout, Columns: columns(os.Stdout)})
+}
+
+// columns is the width of the terminal that f is, 0 if it is none. A terminal
+// that does not know its width has the usual one.
+func columns(f *os.File) int {
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	if size.Col < 2 {
+		return 80
+	}
+	return int(size.Col)
 }

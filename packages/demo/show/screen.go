@@ -15,15 +15,15 @@ import (
 // screen prints lines that stay and a status that replaces itself. Where the
 // output is no terminal, the status becomes a line now and then.
 type screen struct {
-	mu       sync.Mutex
-	out      io.Writer
-	terminal bool
-	now      func() time.Time
-	last     time.Time // of the last status
-	text     string    // of the last status
-	shown    bool      // a status is on the terminal's last line
-	partial  []byte    // of Write
-	told     map[string]bool
+	mu      sync.Mutex
+	out     io.Writer
+	columns int // of the terminal, 0 for none
+	now     func() time.Time
+	last    time.Time // of the last status
+	text    string    // of the last status
+	shown   bool      // a status is on the terminal's last line
+	partial []byte    // of Write
+	told    map[string]bool
 }
 
 // statusEvery bounds how often a status is printed.
@@ -32,8 +32,8 @@ const (
 	statusEveryPlain    = 5 * time.Second
 )
 
-func newScreen(out io.Writer, terminal bool) *screen {
-	return &screen{out: out, terminal: terminal, now: time.Now, told: map[string]bool{}}
+func newScreen(out io.Writer, columns int) *screen {
+	return &screen{out: out, columns: columns, now: time.Now, told: map[string]bool{}}
 }
 
 // line prints a line that stays.
@@ -57,20 +57,19 @@ func (s *screen) status(format string, args ...any) {
 	defer s.mu.Unlock()
 	text, now := fmt.Sprintf(format, args...), s.now()
 	every := statusEveryPlain
-	if s.terminal {
+	if s.columns > 0 {
 		every = statusEveryTerminal
 	}
-	if now.Sub(s.last) < every || !s.terminal && text == s.text {
+	if now.Sub(s.last) < every || s.columns == 0 && text == s.text {
 		return
 	}
 	s.last, s.text = now, text
-	if !s.terminal {
+	if s.columns == 0 {
 		s.print(text)
 		return
 	}
-	const width = 110 // a wrapped line could not be taken back
 	runes := []rune(text)
-	fmt.Fprint(s.out, "\r\x1b[K"+string(runes[:min(len(runes), width)]))
+	fmt.Fprint(s.out, "\r\x1b[K"+string(runes[:min(len(runes), s.columns-1)])) // a wrapped line could not be taken back
 	s.shown = true
 }
 

@@ -36,12 +36,12 @@ type Options struct {
 	Repository string // top folder of the source tree
 	Release    string // folder of a built release; empty means build one
 	Out        io.Writer
-	Terminal   bool // Out is a terminal: progress replaces itself
+	Columns    int // of the terminal that Out is: progress replaces itself; 0 for no terminal
 }
 
 // Run runs the demo until ctx ends.
 func Run(ctx context.Context, o Options) error {
-	s := newScreen(o.Out, o.Terminal)
+	s := newScreen(o.Out, o.Columns)
 	err := run(ctx, o, s)
 	if ctx.Err() != nil { // what was interrupted has failed, as it should
 		s.line("demo: stopped")

@@ -91,10 +91,13 @@ func (w *watch) progress(r status.Report, now time.Time) string {
 				w.paces[p.Name] = &pace{}
 			}
 			w.paces[p.Name].add(now, g.Phase, g.BytesDone, g.BytesTotal)
-			out = append(out, fmt.Sprintf("sync: %s: %s", p.Name, describe(g, w.paces[p.Name])))
+			out = append(out, fmt.Sprintf("%s: %s", p.Name, describe(g, w.paces[p.Name])))
 		}
 	}
-	return strings.Join(out, "; ")
+	if out == nil {
+		return ""
+	}
+	return "sync: " + strings.Join(out, "; ")
 }
 
 func describe(g *status.Progress, pace *pace) string {
