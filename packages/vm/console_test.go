@@ -81,7 +81,7 @@ func TestWaitLooksAtWhatFollows(t *testing.T) {
 			t.Errorf("tick %v, %v; want %s", m.Groups, err, want)
 		}
 	}
-	if m, err := c.wait(never, regexp.MustCompile(`^prompt>$`), off); err != nil || m.Text != "prompt>" {
+	if m, err := c.wait(never, regexp.MustCompile(`^prompt>`), off); err != nil || m.Text != "prompt>" {
 		t.Errorf("unended line: %+v, %v", m, err)
 	}
 	close(off)
