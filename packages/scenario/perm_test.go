@@ -3,6 +3,8 @@
 package scenario
 
 import (
+	"bytes"
+	"os"
 	"strings"
 	"testing"
 
@@ -25,20 +27,23 @@ func TestPermWithoutHands(t *testing.T) {
 	m.Shutdown()
 	permFills(t, m, size)
 
-	if err := m.Disk().WriteRaw(512, make([]byte, 33*512)); err != nil { // primary GPT
+	table := primaryGPT(t, m.Disk())
+	if err := m.Disk().WriteRaw(gptAt, make([]byte, len(table))); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Disk().Scramble(vm.Perm, 0, 4096); err != nil { // primary superblock
 		t.Fatal(err)
 	}
 	m.PowerOn()
-	m.Wait(`mm initrd: partition table of \S+ repaired or extended`)
 	m.Wait(`mm initrd: /perm \S+ is repaired`)
 	serves(t, m)
 	if said(m, "identity restored") != 1 { // at the first boot
 		t.Error("the repaired /perm had lost the node's files")
 	}
 	m.PowerCut()
+	if !bytes.Equal(primaryGPT(t, m.Disk()), table) { // by us, or by a firmware that does that
+		t.Error("the primary partition table was not restored")
+	}
 
 	wipe(t, m.Disk(), vm.Perm)
 	m.PowerOn()
@@ -52,6 +57,24 @@ func TestPermWithoutHands(t *testing.T) {
 	if e := entry(t, m, slot.A); e.Bad() {
 		t.Error("slot a lost its tries over /perm")
 	}
+}
+
+// gptAt is where the primary partition table begins.
+const gptAt = 512
+
+// primaryGPT reads header and entries of the primary partition table.
+func primaryGPT(t *testing.T, d vm.Disk) []byte {
+	t.Helper()
+	f, err := os.Open(d.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	table := make([]byte, 33*512)
+	if _, err := f.ReadAt(table, gptAt); err != nil {
+		t.Fatal(err)
+	}
+	return table
 }
 
 // serves waits until the node answers as itself.

@@ -35,3 +35,13 @@ func TestHealthySlotRotsLater(t *testing.T) {
 		})
 	}
 }
+
+// healthySlot makes a machine whose slot a was found healthy and has all its tries.
+func healthySlot(t *testing.T, image string) *vm.VM {
+	t.Helper()
+	m := vm.Start(t, vm.Config{Image: image})
+	m.Wait(`mm updated: slot a healthy, re-armed`)
+	m.PowerCut()
+	fullTries(t, m)
+	return m
+}

@@ -127,16 +127,6 @@ func editEntry(t *testing.T, m *vm.VM, n slot.Name, edit func(slot.Entry) slot.E
 	}
 }
 
-// healthySlot makes a machine whose slot a was found healthy and has all its tries.
-func healthySlot(t *testing.T, image string) *vm.VM {
-	t.Helper()
-	m := vm.Start(t, vm.Config{Image: image})
-	m.Wait(`mm updated: slot a healthy, re-armed`)
-	m.PowerCut()
-	fullTries(t, m)
-	return m
-}
-
 func fullTries(t *testing.T, m *vm.VM) {
 	t.Helper()
 	if e := entry(t, m, slot.A); e.TriesLeft != slot.FullTries || e.TriesDone != 0 {
