@@ -23,7 +23,7 @@ test: ## everything CI runs: check, then the booted image with real clients
 	@$(MAKE) --no-print-directory check
 	@$(BUILD) release
 	@$(BUILD) --tags faults release
-	$(GO) test -tags vm -timeout 40m -parallel 2 ./packages/scenario/...
+	$(GO) test -tags vm -timeout 40m -p 1 -parallel 2 ./packages/scenario/... ./packages/vm/... ./packages/demo/...
 
 test-full: ## the long matrices: resumable, with progress (run it again to go on)
 	@$(BUILD) deps test
@@ -60,6 +60,11 @@ fuzz: ## fuzz every parser of outside bytes (FUZZTIME=10m each, resumable)
 bench-%: ## compare with the peer, print a table, write build/bench/NAME.json
 	@$(BUILD) deps bench
 	@$(GO) run ./cmd/bench $*
+
+bench-sync: ## the same for the sync client and the rsync daemon
+	@$(BUILD) deps bench
+	@$(GO) run ./cmd/syncbench
+	@$(GO) run ./cmd/syncbench -daemon
 
 fmt: ## format the source
 	gofmt -w cmd packages images
