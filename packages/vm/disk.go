@@ -140,7 +140,7 @@ func (d Disk) CheckPerm() (string, error) { return d.e2fsck("-fn") }
 
 // ReplayPerm replays the journal of /perm, as after a power cut, so that the
 // file system can be read from outside.
-func (d Disk) ReplayPerm() (string, error) { return d.e2fsck("-E", "journal_only") }
+func (d Disk) ReplayPerm() (string, error) { return d.e2fsck("-y", "-E", "journal_only") }
 
 func (d Disk) e2fsck(args ...string) (string, error) {
 	e, err := d.Extent(Perm)
