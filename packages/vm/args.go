@@ -16,7 +16,10 @@ func commandLine(cfg Config, fw Firmware, vars string, accel Accel, ports map[in
 		"-chardev", "socket,id=control,fd=3", "-mon", "chardev=control,mode=control",
 		"-drive", "if=pflash,format=raw,readonly=on,file=" + comma(fw.Code),
 		"-drive", "if=pflash,format=raw,file=" + comma(vars),
-		"-device", "ich9-ahci,id=ahci"}
+		"-device", "ich9-ahci,id=ahci",
+		// A kernel tests the timer early on, and an emulated computer fails that
+		// when the real one is busy. The loader takes the word from the SMBIOS.
+		"-smbios", "type=11,value=io.systemd.boot.kernel-cmdline-extra=no_timer_check"}
 	args = append(args, accel.args(cfg.MissingCPU)...)
 	args = append(args, cfg.diskArgs()...)
 	args = append(args, cfg.nicArgs(ports, nics)...)

@@ -42,7 +42,7 @@ const diskSize = 8 << 30
 // New makes a machine. Close it.
 func New(ctx context.Context, o Options) (*vm.Machine, error) {
 	m, err := vm.New(ctx, filepath.Join(o.Repository, "build", "vm"), vm.Config{
-		Name: o.Name, Disk: "disk.raw", Ports: o.Ports, OnLine: o.OnLine, Extra: trustTimer()})
+		Name: o.Name, Disk: "disk.raw", Ports: o.Ports, OnLine: o.OnLine})
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +56,6 @@ func New(ctx context.Context, o Options) (*vm.Machine, error) {
 		return nil, err
 	}
 	return m, nil
-}
-
-// trustTimer makes the kernel skip a test of the timer that an emulated computer
-// fails when the real one is busy. The loader takes the word from the SMBIOS.
-func trustTimer() []string {
-	return []string{"-smbios", "type=11,value=io.systemd.boot.kernel-cmdline-extra=no_timer_check"}
 }
 
 // writeFleet copies the demo fleet with the upstream's port of this run and, if

@@ -98,10 +98,19 @@ type Meter struct {
 	now   func() time.Time
 	last  time.Time
 	phase string
-	// The rate is measured over the phase.
-	since time.Time
-	base  int64
+	// The rate is measured over the last one to two windows: since is where it
+	// begins, next where it will begin once a window has passed.
+	since, next mark
 }
+
+// mark is how much was done at some time.
+type mark struct {
+	at   time.Time
+	done int64
+}
+
+// window is long enough to even out the pauses between files.
+const window = 5 * time.Second
 
 // NewMeter makes the meter of a project whose file lies in dir.
 func NewMeter(dir, project string, now func() time.Time) *Meter {
@@ -116,13 +125,17 @@ const interval = 500 * time.Millisecond
 func (m *Meter) Set(p Progress) {
 	now := m.now()
 	if p.Phase != m.phase {
-		m.phase, m.since, m.base = p.Phase, now, p.BytesDone
+		m.phase, m.since = p.Phase, mark{now, p.BytesDone}
+		m.next = m.since
 	} else if now.Sub(m.last) < interval {
 		return
 	}
 	m.last = now
-	if d := now.Sub(m.since).Seconds(); d > 0 && p.BytesDone > m.base {
-		p.BytesPerSecond = int64(float64(p.BytesDone-m.base) / d)
+	if now.Sub(m.next.at) >= window {
+		m.since, m.next = m.next, mark{now, p.BytesDone}
+	}
+	if d := now.Sub(m.since.at).Seconds(); d > 0 && p.BytesDone > m.since.done {
+		p.BytesPerSecond = int64(float64(p.BytesDone-m.since.done) / d)
 		p.ETASeconds = (p.BytesTotal - p.BytesDone) / max(p.BytesPerSecond, 1)
 	}
 	data, err := json.Marshal(p)

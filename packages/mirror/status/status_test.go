@@ -71,3 +71,28 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// A slow beginning does not spoil the remaining time for the rest of the phase.
+func TestMeterForgetsASlowBeginning(t *testing.T) {
+	dir, now := t.TempDir(), time.Unix(1e9, 0)
+	m := NewMeter(dir, "demo", func() time.Time { return now })
+	var done int64
+	for second := range 60 {
+		if second > 20 {
+			done += 1 << 20
+		}
+		m.Set(Progress{Phase: "fetch", BytesDone: done, BytesTotal: 100 << 20})
+		now = now.Add(time.Second)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "demo.progress.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Progress
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.BytesPerSecond != 1<<20 {
+		t.Errorf("rate = %d, want the %d of the last seconds", got.BytesPerSecond, 1<<20)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"strings"
@@ -55,6 +56,10 @@ func (s *Server) Warm(ctx context.Context) {
 		}
 		start := time.Now()
 		o, err := sh.get(ctx, time.Hour)
+		if errors.Is(err, fs.ErrNotExist) {
+			s.cfg.Log.Info("module not there yet", "module", sh.Name)
+			continue
+		}
 		if err != nil {
 			s.cfg.Log.Warn("module not readable", "module", sh.Name, "err", err)
 			continue
