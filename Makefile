@@ -1,5 +1,6 @@
 # Micro Mirror. `make help` lists the verbs.
 
+SHELL  := /bin/bash -o pipefail
 GO     ?= go
 BUILD  := $(GO) run ./cmd/build
 # Everything but the scenarios that boot the image, which carry a build tag.
@@ -23,6 +24,7 @@ test: ## everything CI runs: check, then the booted image with real clients
 	@$(MAKE) --no-print-directory check
 	@$(BUILD) release
 	@$(BUILD) --tags faults release
+	@$(BUILD) check-hardware | tail -1
 	$(GO) test -tags vm -timeout 40m -p 1 -parallel 2 ./packages/scenario/... ./packages/vm/... ./packages/demo/...
 
 test-full: ## the long matrices: resumable, with progress (run it again to go on)

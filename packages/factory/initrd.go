@@ -26,7 +26,7 @@ func (b *build) makeInitrd(ctx context.Context) error {
 		Init:      init,
 		ModuleDir: b.kernel.ModuleDir(),
 		Modules:   hardware.Modules(hardware.Needs(b.models), true),
-		E2fsck:    filepath.Join(b.debDir(e2fsckDeb), "usr/sbin/e2fsck.static"),
+		E2fsck:    filepath.Join(b.unpacked(e2fsckDeb), "usr/sbin/e2fsck.static"),
 		Template:  filepath.Join(b.Out(), release.PermFile),
 	})
 	return err

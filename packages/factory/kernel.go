@@ -84,9 +84,12 @@ func (b *build) identify(ctx context.Context) error {
 	return nil
 }
 
-func (b *build) debDir(i int) string {
-	return filepath.Join(b.debianDir(), "unpacked", debian[i].Name)
+func (o Options) unpacked(i int) string {
+	return filepath.Join(o.debianDir(), "unpacked", debian[i].Name)
 }
+
+// KernelDir is where a build leaves Debian's kernel package, unpacked.
+func (o Options) KernelDir() string { return o.unpacked(kernelDeb) }
 
 func (b *build) fetchDebian(ctx context.Context) error {
 	progress := newTicker(b.Log)
@@ -99,13 +102,13 @@ func (b *build) fetchDebian(ctx context.Context) error {
 		return err
 	}
 	for i, p := range b.packages {
-		if err := p.Unpack(ctx, b.debDir(i)); err != nil {
+		if err := p.Unpack(ctx, b.unpacked(i)); err != nil {
 			return err
 		}
 		b.debian = append(b.debian, DebianPackage{p.Name, p.Version, p.Suite, p.SHA256})
 		fmt.Fprintf(b.Log, "build: Debian %s: %s %s\n", p.Suite, p.Name, p.Version)
 	}
-	loader := filepath.Join(b.debDir(loaderDeb), "usr/lib/systemd/boot/efi/systemd-bootx64.efi")
+	loader := filepath.Join(b.unpacked(loaderDeb), "usr/lib/systemd/boot/efi/systemd-bootx64.efi")
 	return copyFile(loader, filepath.Join(b.Out(), release.LoaderFile))
 }
 
@@ -114,7 +117,7 @@ func (b *build) fillKernel(ctx context.Context) (err error) {
 		return err
 	}
 	dst := filepath.Join(b.Repository, "packages", "kernel")
-	b.kernel, err = kernel.Fill(ctx, dst, b.debDir(kernelDeb), hardware.Modules(hardware.Needs(b.models), false))
+	b.kernel, err = kernel.Fill(ctx, dst, b.unpacked(kernelDeb), hardware.Modules(hardware.Needs(b.models), false))
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -42,26 +40,11 @@ func hardwareCommand(o *factory.Options) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("%w (build a release first: make image)", err)
 			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			problems := 0
-			fmt.Fprintln(w, "MODEL\tDEVICE\tNAME\tCLAIMED BY\tPROBLEM")
-			for _, f := range hardware.Check(models, k.Modules, nil) {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.Model, f.Device.ID, f.Device.Name, strings.Join(f.Claims, " "), f.Problem)
-				if f.Problem != "" {
-					problems++
-				}
-			}
-			for _, m := range hardware.Unneeded(hardware.Needs(models), k.Modules) {
-				fmt.Fprintf(w, "-\t-\tmodule %s\t-\tships although nobody needs it\n", m)
-				problems++
-			}
-			if err := w.Flush(); err != nil {
+			source, err := kernel.SourceTree(o.KernelDir())
+			if err != nil {
 				return err
 			}
-			if problems > 0 {
-				return fmt.Errorf("%d problems in hardware/", problems)
-			}
-			return nil
+			return hardware.Report(c.OutOrStdout(), models, k.Modules, source.Builtin)
 		},
 	}
 }
