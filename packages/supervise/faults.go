@@ -18,7 +18,7 @@ import (
 // Faults changes what a node does as a test orders it with mm.fault=NAME[,NAME…]
 // on the kernel command line of an image built with the tag "faults":
 //
-//	never-bless    the node is never healthy; a trial lasts one minute
+//	never-bless    the node is never healthy; a trial lasts 20 seconds
 //	userland-hang  process 1 stops, and with it the watchdog's pings, once the
 //	               node has started
 //	sick-later     a blessed node becomes unhealthy for good; it is given up
@@ -32,7 +32,7 @@ func Faults(cmdline string, log *slog.Logger, checks []health.Check, t Timing) (
 	}
 	if slices.Contains(ordered, "never-bless") {
 		log.Warn("fault ordered: never-bless")
-		t.Window = time.Minute
+		t.Window = 20 * time.Second
 		checks = append(checks, sick(0))
 	}
 	if slices.Contains(ordered, "sick-later") {
