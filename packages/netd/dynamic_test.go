@@ -181,8 +181,8 @@ func TestWrongGatewayIsRescuedByDHCP(t *testing.T) {
 	c := static()
 	c.Firewall = firewall.Default(true)
 	l.start(c)
-	l.onConsole("mm netd: address 198.51.100.50/24 on wan0 gateway")
-	l.nodeHas("ip addr show wan0", "inet 192.0.2.10/24")
+	l.nodeHas("ip addr show wan0", "inet 198.51.100.50/24", "inet 192.0.2.10/24")
+	l.nodeHas("ip route", "default via 198.51.100.1")
 	if out := l.inNode("nft", "list", "ruleset"); strings.Contains(out, "dport 80") {
 		t.Errorf("serves although the addresses are wrong:\n%s", out)
 	}
