@@ -49,11 +49,10 @@ func TestPermWithoutHands(t *testing.T) {
 	m.PowerOn()
 	m.Wait(`mm initrd: /perm \S+ made anew`)
 	m.Wait(`mm updated: identity restored: fleet.json, node.json`)
+	m.Wait(`mm updated: /perm has grown to its partition`)
 	serves(t, m)
-	m.PowerCut()
-	if out, err := m.Disk().ReplayPerm(); err != nil {
-		t.Errorf("replay the journal: %v\n%s", err, out)
-	}
+	m.Shutdown()
+	permFills(t, m, size)
 	if e := entry(t, m, slot.A); e.Bad() {
 		t.Error("slot a lost its tries over /perm")
 	}

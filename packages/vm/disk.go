@@ -138,10 +138,6 @@ func (d Disk) FlipBit(p Partition, off int64) error {
 // The error says that something is wrong with the file system.
 func (d Disk) CheckPerm() (string, error) { return d.e2fsck("-fn") }
 
-// ReplayPerm replays the journal of /perm, as after a power cut, so that the
-// file system can be read from outside.
-func (d Disk) ReplayPerm() (string, error) { return d.e2fsck("-y", "-E", "journal_only") }
-
 func (d Disk) e2fsck(args ...string) (string, error) {
 	e, err := d.Extent(Perm)
 	if err != nil {
