@@ -136,14 +136,12 @@ func (d Disk) FlipBit(p Partition, off int64) error {
 
 // CheckPerm runs e2fsck over /perm without changing it and returns its report.
 // The error says that something is wrong with the file system.
-func (d Disk) CheckPerm() (string, error) { return d.e2fsck("-fn") }
-
-func (d Disk) e2fsck(args ...string) (string, error) {
+func (d Disk) CheckPerm() (string, error) {
 	e, err := d.Extent(Perm)
 	if err != nil {
 		return "", err
 	}
-	return run("", "/usr/sbin/e2fsck", append(args, fmt.Sprintf("%s?offset=%d", d.Path, e.Offset))...)
+	return run("", "/usr/sbin/e2fsck", "-fn", fmt.Sprintf("%s?offset=%d", d.Path, e.Offset))
 }
 
 // ExtractPerm copies a directory of /perm, with modes, times and symbolic links,
