@@ -44,19 +44,16 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err := httpd.PrepareProcess(); err != nil {
 		log.Warn("few descriptors", "err", err)
 	}
-	if err := sandbox.Own(f.logs, layout.HTTPD, layout.HTTPD, 0o750); err != nil {
+	if err := f.prepareLogs(log); err != nil {
 		return err
 	}
 	// Granting a directory needs it to be there, whoever starts first.
 	for _, dir := range []string{f.root, f.state} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
+			log.Error("directory", "err", err)
 		}
 	}
-	config, err := node.Load(ctx, f.node, log)
-	if err != nil {
-		return err
-	}
+	config := node.Load(ctx, f.node, log)
 	if f.confine {
 		policy := sandbox.Policy{UID: layout.HTTPD, GID: layout.HTTPD, Read: []string{f.root, f.state, f.run, f.node}, Write: []string{f.logs}}
 		if err := sandbox.Enter(policy, log); err != nil {

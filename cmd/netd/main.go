@@ -36,10 +36,7 @@ type flags struct {
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
-	config, err := node.Load(ctx, f.node, log)
-	if err != nil {
-		return err
-	}
+	config := node.Load(ctx, f.node, log)
 	if err := unix.Sethostname([]byte(config.Hostname())); err != nil {
 		log.Error("set host name", "err", err)
 	}

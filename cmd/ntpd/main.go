@@ -32,10 +32,7 @@ type flags struct {
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
-	config, err := node.Load(ctx, f.node, log)
-	if err != nil {
-		return err
-	}
+	config := node.Load(ctx, f.node, log)
 	built := clock.Built(layout.VersionFile)
 	machine, err := clock.Open(f.rtc)
 	if err != nil {

@@ -47,10 +47,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 	}
-	config, err := node.Load(ctx, f.node, log)
-	if err != nil {
-		return err
-	}
+	config := node.Load(ctx, f.node, log)
 	if f.confine {
 		policy := sandbox.Policy{UID: layout.RsyncD, GID: layout.RsyncD, Read: []string{f.root, f.state}}
 		if err := sandbox.Enter(policy, log); err != nil {

@@ -24,10 +24,7 @@ type flags struct {
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
-	config, err := node.Load(ctx, f.node, log)
-	if err != nil {
-		return err
-	}
+	config := node.Load(ctx, f.node, log)
 	if err := f.enter(log); err != nil {
 		return err
 	}

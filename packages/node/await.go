@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -14,17 +15,31 @@ const awaitLimit = time.Minute
 // Load is how a daemon gets its configuration when it starts: it waits for the
 // files if need be and notes in the daemon's own log what is wrong with them.
 // Telling people about it on the console is left to updated.
-func Load(ctx context.Context, dir string, log *slog.Logger) (*Config, error) {
+//
+// A node without any configuration still runs, with DHCP and without projects,
+// because no reboot would cure it. When the files appear after all, the daemon
+// is told to end, so that init starts it again with them.
+func Load(ctx context.Context, dir string, log *slog.Logger) *Config {
 	Await(ctx, dir, awaitLimit)
 	config, problems, err := ReadNode(dir)
 	if err != nil {
-		return nil, err
+		log.Error("running without configuration", "err", err)
+		config.Node.DHCP = true
+		go func() {
+			Await(ctx, dir, forever)
+			if ctx.Err() == nil {
+				syscall.Kill(os.Getpid(), syscall.SIGTERM)
+			}
+		}()
+		return config
 	}
 	for _, p := range problems {
 		log.Info("node configuration", "problem", p.String())
 	}
-	return config, nil
+	return config
 }
+
+const forever = 100 * 365 * 24 * time.Hour
 
 // Await returns when dir holds a node file, after limit at the latest: on the
 // first boot, and after /perm had to be made anew, the daemons start before
