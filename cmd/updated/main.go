@@ -33,6 +33,7 @@ type flags struct {
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
+	started() // the trial begins, whatever the disk does
 	if err := sandbox.Own(f.state, 0, 0, 0o755); err != nil {
 		// A /perm that cannot be written is a matter for the health checks.
 		log.Error("state", "err", err)

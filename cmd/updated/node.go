@@ -195,9 +195,14 @@ func (f *flags) gate(n *box) (*supervise.Gate, error) {
 	}
 	return &supervise.Gate{
 		Boot: n.boot, Timing: timing, Look: set.Run, Report: layout.HealthFile,
-		Up: supervise.Uptime(), Mark: layout.RunDir + "/updated.armed",
+		Up: started(), Mark: layout.RunDir + "/updated.armed",
 		Rearm: n.rearm, Reboot: f.reboot(n.log), Memory: memory, Log: n.log,
 	}, nil
+}
+
+// started returns the time since userland came up, as far as this program knows.
+func started() time.Duration {
+	return supervise.Started(layout.RunDir+"/updated.started", supervise.Uptime())
 }
 
 func (f *flags) reboot(log *slog.Logger) func(context.Context) error {

@@ -93,3 +93,19 @@ func Uptime() time.Duration {
 	}
 	return time.Duration(ts.Nano())
 }
+
+// Started returns how long ago the first supervisor of this boot started, now
+// being the time since the kernel did. It is kept in a volatile file, so that one
+// that had to start again counts on. What the initramfs takes for a file system
+// check is not part of a trial.
+func Started(stamp string, now time.Duration) time.Duration {
+	b, err := os.ReadFile(stamp)
+	if err == nil {
+		if first, err := time.ParseDuration(string(b)); err == nil && first >= 0 && first <= now {
+			return now - first
+		}
+	}
+	// Without the file each supervisor counts from its own start.
+	_ = os.WriteFile(stamp, []byte(now.String()), 0o644)
+	return 0
+}

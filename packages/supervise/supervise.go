@@ -58,7 +58,7 @@ type Gate struct {
 	Timing Timing
 	Look   func(ctx context.Context) health.Report
 	Report string        // file for the report; empty for none
-	Up     time.Duration // since boot, when Run is called
+	Up     time.Duration // since the first supervisor of this boot started, when Run is called: see Started
 	// Mark is a volatile file that says that the tries were made full in this
 	// boot already, for a supervisor that had to start again; empty for none.
 	Mark   string
