@@ -21,7 +21,7 @@ import (
 // content fetches what the plan needs and returns what it could not get.
 func (j *Job) content(ctx context.Context, s *stage, up Upstream, list *flist.List, p *plan.Plan) (map[int]error, error) {
 	if len(p.Fetch) == 0 {
-		return nil, nil
+		return nil, j.room(p, 0, 0)
 	}
 	need, err := j.missing(s, list, p)
 	if err != nil {
@@ -124,15 +124,16 @@ func (j *Job) missing(s *stage, list *flist.List, p *plan.Plan) ([]int, error) {
 		return nil, err
 	}
 	if len(leftovers) == 0 {
-		return p.Fetch, j.room(p, 0)
+		return p.Fetch, j.room(p, 0, 0)
 	}
 	trusted := s.trusted()
 	need := make([]int, 0, len(p.Fetch))
-	var have int64
+	var have, files int64
 	for _, i := range p.Fetch {
 		name := stageName(list.Name(i))
 		if size, ok := leftovers[name]; ok {
 			have += size
+			files++
 			delete(leftovers, name)
 		} else {
 			need = append(need, i)
@@ -145,7 +146,7 @@ func (j *Job) missing(s *stage, list *flist.List, p *plan.Plan) ([]int, error) {
 	if err := s.discard(leftovers); err != nil {
 		return nil, err
 	}
-	return need, j.room(p, have)
+	return need, j.room(p, have, files)
 }
 
 // staged reports whether file i is complete in the stage. A file that may have
@@ -156,19 +157,33 @@ func staged(root *tree.Root, list *flist.List, i int, trusted int64) bool {
 	return err == nil && st.IsRegular() && st.Size == list.Size(i) && st.Sec == sec && st.Nsec == nsec && st.Ctime < trusted
 }
 
-// room checks that the disk can hold what is to be fetched, counting whole
-// blocks, and some for directories.
-func (j *Job) room(p *plan.Plan, have int64) error {
+// spareInodes is what must be left of them for all that is not content: the
+// folders of stages, trash, states and logs.
+const spareInodes = 4096
+
+// room checks that the disk can hold what is to be fetched and made, of which
+// the stage holds some files with have bytes already. It counts whole blocks, and
+// some inodes for directories of our own.
+func (j *Job) room(p *plan.Plan, have, files int64) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(j.Stage, &st); err != nil {
 		return fmt.Errorf("check disk space: %w", err)
 	}
 	need := p.Counts.FetchBytes + p.Counts.FetchFiles*4096 - have
 	free := int64(st.Bavail)*st.Bsize - j.Reserve
-	if need > free {
+	if need > 0 && need > free {
 		return fmt.Errorf("%w: %d MiB to fetch, %d MiB free beyond the reserve of %d MiB", ErrFull, need>>20, free>>20, j.Reserve>>20)
 	}
-	return nil
+	return inodes(&st, p.Counts.Inodes-files)
+}
+
+// inodes checks that the file system can hold so many more files, directories
+// and links. One that says it has none makes them as needed.
+func inodes(st *unix.Statfs_t, need int64) error {
+	if st.Files == 0 || need <= 0 || need+spareInodes <= int64(st.Ffree) {
+		return nil
+	}
+	return fmt.Errorf("%w: %d inodes to make, %d free with %d to be spared", ErrFull, need, st.Ffree, spareInodes)
 }
 
 // verify checks that every file of the plan is in the stage with its size and

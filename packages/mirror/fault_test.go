@@ -28,6 +28,7 @@ type victim struct {
 	Root   string // holds upstream, mirror and stage
 	KillAt int    // the step before which it dies; negative for never
 	Disk   int    // size of the file system it gets, in KiB; 0 for the test's own
+	Inodes int    // how many inodes that has; 0 for enough
 }
 
 // TestMain lets the test binary be the victim.
@@ -50,7 +51,7 @@ func TestMain(m *testing.M) {
 // run is what the victim does. It says on standard output which step comes next.
 func (v *victim) run() error {
 	if v.Disk > 0 {
-		options := fmt.Sprintf("size=%dk", v.Disk)
+		options := fmt.Sprintf("size=%dk,nr_inodes=%d", v.Disk, v.Inodes)
 		if err := unix.Mount("tmpfs", filepath.Join(v.Root, "disk"), "tmpfs", 0, options); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -193,6 +194,41 @@ func TestDiskSpaceIsCheckedFirst(t *testing.T) {
 	w.upstream.Fail = func(name string) error { t.Errorf("%s was fetched", name); return nil }
 	if _, err := w.run(); !errors.Is(err, ErrFull) {
 		t.Errorf("error = %v, want %v", err, ErrFull)
+	}
+}
+
+func TestInodesAreCheckedFirst(t *testing.T) {
+	tests := map[string]struct {
+		files, free uint64
+		need        int64
+		want        error
+	}{
+		"enough":               {1 << 20, spareInodes + 10, 10, nil},
+		"one too few":          {1 << 20, spareInodes + 9, 10, ErrFull},
+		"none left":            {1 << 20, 0, 1, ErrFull},
+		"nothing to make":      {1 << 20, 0, 0, nil},
+		"all in the stage":     {1 << 20, 0, -1, nil},
+		"made as needed":       {0, 0, 1 << 30, nil},
+		"more than a disk has": {1 << 20, 1 << 20, 1 << 40, ErrFull},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if err := inodes(&unix.Statfs_t{Files: tt.files, Ffree: tt.free}, tt.need); !errors.Is(err, tt.want) {
+				t.Errorf("error = %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+// A tree can be too many for a disk although it is not too much.
+func TestDiskOutOfInodes(t *testing.T) {
+	for inodes, want := range map[int]string{spareInodes: "error not enough disk space: 7 inodes", 2 * spareInodes: "done"} {
+		v := &victim{Root: mirrortest.TempDir(t), KillAt: -1, Disk: 32 << 10, Inodes: inodes}
+		mirrortest.Make(t, v.Root, "disk/")
+		mirrortest.Make(t, filepath.Join(v.Root, "upstream"), "pool/a: a", "pool/b: b", "pool/twin = pool/a", "dists/x/InRelease: x", "dists/y -> x")
+		if _, last, err := v.start(t, newNamespaces()); err != nil || !strings.HasPrefix(last, want) {
+			t.Errorf("%d inodes: %q, %v; want %q", inodes, last, err, want)
+		}
 	}
 }
 

@@ -70,6 +70,7 @@ type Counts struct {
 	FetchFiles, FetchBytes int64
 	Skipped                int64 // special files and links that lead out
 	Changes                int64 // operations, times of directories not counted
+	Inodes                 int64 // files, directories and links to make
 }
 
 // action is what happens to one entry of the list.
@@ -289,6 +290,10 @@ func (p *Plan) change(i int, a action) {
 	p.action[i] |= a
 	if a&kind != 0 {
 		p.Counts.Changes++
+	}
+	switch a & kind {
+	case mkdir, fetch, symlnk:
+		p.Counts.Inodes++
 	}
 }
 
