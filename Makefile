@@ -17,7 +17,7 @@ help: ## list these verbs
 	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## build the image, boot it in QEMU, sync a demo upstream, serve it until Ctrl-C
-	@$(GO) build -o build/bin/demo ./cmd/demo && exec build/bin/demo
+	@$(GO) build -buildvcs=false -o build/bin/demo ./cmd/demo && exec build/bin/demo
 
 test: ## everything CI runs: check, then the booted image with real clients
 	@$(BUILD) deps test

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"micromirror/packages/durable"
@@ -30,7 +31,7 @@ func (b *build) sources(ctx context.Context) (string, error) {
 		return "", err
 	}
 	fmt.Fprintf(h, "%q %q %q\n", b.version, b.Tags, goEnv)
-	names, err := b.output(ctx, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	names, err := b.output(ctx, "git", "ls-files", "-z", "--cached", "--others", "--exclude-per-directory=.gitignore")
 	if err != nil {
 		return "", err
 	}
@@ -78,13 +79,21 @@ func hashInput(h io.Writer, repository, name string) error {
 	return err
 }
 
-// inputs adds what was fetched to the hash of the sources.
+// hostCertificates are the authorities that gok copies from the build host.
+const hostCertificates = "/etc/ssl/certs/ca-certificates.crt"
+
+// inputs adds what was fetched, and what comes from this computer, to the hash of
+// the sources.
 func (b *build) inputs(sources string) (string, error) {
 	record, err := os.ReadFile(filepath.Join(b.debianDir(), "pool", "packages.json"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("record of Debian packages: %w", err)
 	}
-	return fmt.Sprintf("%x\n", sha256.Sum256(append([]byte(sources), record...))), nil
+	certificates, err := os.ReadFile(hostCertificates)
+	if err != nil {
+		return "", fmt.Errorf("certificate authorities: %w", err)
+	}
+	return fmt.Sprintf("%x\n", sha256.Sum256(slices.Concat([]byte(sources), record, certificates))), nil
 }
 
 // upToDate says whether the release in Out was made from the same inputs and is

@@ -4,17 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"micromirror/packages/deb"
-	"micromirror/packages/durable"
 	"micromirror/packages/hardware"
 	"micromirror/packages/kernel"
 	"micromirror/packages/perm"
@@ -124,17 +121,8 @@ func (b *build) fillKernel(ctx context.Context) (err error) {
 	return copyFile(b.kernel.Vmlinuz(), filepath.Join(b.Out(), release.KernelFile))
 }
 
-// makePerm makes the template once: it is the same for every build.
 func (b *build) makePerm(ctx context.Context) error {
-	out := filepath.Join(b.Out(), release.PermFile)
-	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	tmp := out + ".tmp"
-	if err := perm.Template(ctx, tmp); err != nil {
-		return err
-	}
-	return durable.Rename(tmp, out)
+	return perm.Template(ctx, filepath.Join(b.Out(), release.PermFile))
 }
 
 func (b *build) writeRelease(context.Context) error {
