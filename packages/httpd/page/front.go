@@ -117,7 +117,11 @@ func ago(d time.Duration) string {
 }
 
 func appendProgress(b []byte, p *status.Progress) []byte {
-	b = append(b, "<p class=dim>"+html.EscapeString(p.Phase)+": "...)
+	b = append(b, "<p class=dim>"+html.EscapeString(p.Phase)...)
+	if p.BytesTotal == 0 { // a phase without bytes to count
+		return append(b, "</p>\n"...)
+	}
+	b = append(b, ": "...)
 	b = AppendSize(b, p.BytesDone)
 	b = append(b, " of "...)
 	b = AppendSize(b, p.BytesTotal)
@@ -125,7 +129,7 @@ func appendProgress(b []byte, p *status.Progress) []byte {
 		b = append(b, ", "+strconv.Itoa(int(p.ETASeconds/60)+1)+" min left"...)
 	}
 	b = append(b, "<progress max="...)
-	b = strconv.AppendInt(b, max(p.BytesTotal, 1), 10)
+	b = strconv.AppendInt(b, p.BytesTotal, 10)
 	b = append(b, " value="...)
 	b = strconv.AppendInt(b, p.BytesDone, 10)
 	return append(b, "></progress></p>\n"...)

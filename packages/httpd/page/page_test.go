@@ -62,3 +62,10 @@ func TestFrontSaysHowProjectsAre(t *testing.T) {
 		}
 	}
 }
+
+func TestPhaseWithoutBytesShowsNone(t *testing.T) {
+	got := string(appendProgress(nil, &status.Progress{Phase: "publish"}))
+	if want := "<p class=dim>publish</p>\n"; got != want {
+		t.Errorf("progress = %q, want %q", got, want)
+	}
+}
