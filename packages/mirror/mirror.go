@@ -32,6 +32,7 @@ import (
 	"log/slog"
 	"time"
 
+	"micromirror/packages/mirror/publish"
 	"micromirror/packages/mirror/status"
 	"micromirror/packages/project"
 	"micromirror/packages/rsync/client"
@@ -84,6 +85,9 @@ type Job struct {
 	Now  func() time.Time
 	Wait func(ctx context.Context, d time.Duration) error
 	Log  *slog.Logger
+	// Recovered is told of an interrupted publish that this run has finished,
+	// before it goes on; it may be nil.
+	Recovered func(publish.Result)
 	// Progress is told where the run is.
 	Progress func(status.Progress)
 	// Fault is called before each step and may return an error to break the run

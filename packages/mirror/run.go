@@ -31,13 +31,12 @@ func Run(ctx context.Context, j Job, fetch func(context.Context, Job) (Outcome, 
 	if err := os.MkdirAll(j.Tree, 0o755); err != nil {
 		return r, fmt.Errorf("make tree: %w", err)
 	}
-	recovered, err := Recover(ctx, j)
-	if err != nil {
-		return r, err
+	if Pending(j) {
+		if err := r.recover(ctx, &j); err != nil {
+			return r, err
+		}
 	}
-	if recovered.Complete {
-		r.Gone, j.Gone = recovered.Gone, recovered.Gone
-	}
+	var err error
 	if r.Outcome, err = fetch(ctx, j); err != nil {
 		return r, err
 	}
@@ -50,6 +49,21 @@ func Run(ctx context.Context, j Job, fetch func(context.Context, Job) (Outcome, 
 		return r, fmt.Errorf("%w: %w", ErrPart, r.Failed)
 	}
 	return r, nil
+}
+
+// recover finishes an interrupted publish and says so: what follows may fail.
+func (r *Report) recover(ctx context.Context, j *Job) error {
+	res, err := Recover(ctx, *j)
+	if err != nil {
+		return err
+	}
+	if res.Complete {
+		r.Gone, j.Gone = res.Gone, res.Gone
+	}
+	if j.Recovered != nil {
+		j.Recovered(res)
+	}
+	return nil
 }
 
 // publish commits the proposal and carries it out.

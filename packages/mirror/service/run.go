@@ -11,6 +11,7 @@ import (
 	"micromirror/packages/daemon"
 	"micromirror/packages/mirror"
 	"micromirror/packages/mirror/plan"
+	"micromirror/packages/mirror/publish"
 	"micromirror/packages/mirror/status"
 	"micromirror/packages/mirror/trace"
 	"micromirror/packages/mirror/verify"
@@ -94,14 +95,30 @@ func (k *keeper) run(ctx context.Context, req request) time.Duration {
 		defer mu.Unlock()
 		meter.Set(p)
 	}
+	job.Recovered = func(res publish.Result) { k.recovered(job, res) }
 	report, err := mirror.Run(ctx, job, k.fetch(req))
 	meter.Done()
+	k.state.Serving = servable(job)
 	k.finish(ctx, report, err)
 	pause := k.pause()
 	k.state.NextSchedule = k.state.LastEnded.Add(pause)
 	k.save()
 	return pause
 }
+
+// recovered notes that an interrupted publish is finished. Its tombstones are
+// saved now: the rest of the run reads them and may publish nothing.
+func (k *keeper) recovered(job mirror.Job, res publish.Result) {
+	if res.Complete {
+		k.keepGone(res.Gone)
+		k.service.cfg.Log.Warn(k.project.Name + ": finished an interrupted publish")
+	}
+	k.state.Serving = servable(job)
+	k.save()
+}
+
+// servable reports whether the tree is what some list made of it, not half of it.
+func servable(job mirror.Job) bool { return !mirror.Pending(job) }
 
 // fetch is the first half of the run: in a worker, if there is a command for it.
 func (k *keeper) fetch(req request) func(context.Context, mirror.Job) (mirror.Outcome, error) {
@@ -133,7 +150,7 @@ func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
 	}
 	switch {
 	case err == nil:
-		s.Status, s.Serving = status.Idle, true
+		s.Status = status.Idle
 		if r.Failed == nil {
 			s.ErrorMsg, s.Failures = "", 0
 		} else { // tolerated, and again tomorrow

@@ -6,8 +6,8 @@
 // A trigger during a run causes exactly one more run. At most Config.Parallel
 // runs are on at a time, so that one large project does not hold up the others.
 //
-// Before anything else an interrupted publish is finished; until then the
-// project's state says serving=false. Whatever upstream does, what is there
+// Before anything else an interrupted publish is finished. As long as one is
+// pending, whatever ended it, the project's state says serving=false. Whatever upstream does, what is there
 // stays served.
 //
 // Files owned: /perm/state/syncd/<project>.json and .gone, the mirror tree and
@@ -136,24 +136,25 @@ func (s *Service) recover(ctx context.Context) error {
 	for _, k := range s.keepers {
 		k.load()
 		job := k.job(false)
+		// The state on the disk may be older than what happened to the tree.
+		if was := k.state.Serving; was != servable(job) {
+			k.state.Serving = !was
+			k.save()
+		}
 		if !mirror.Pending(job) {
 			continue
 		}
-		k.state.Serving = false
-		k.save()
 		res, err := mirror.Recover(ctx, job)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		k.state.Serving = err == nil
-		if err != nil {
-			k.state.ErrorMsg = err.Error()
-			s.cfg.Log.Error(k.project.Name+": finishing an interrupted publish failed", "err", err)
-		} else if res.Complete {
-			k.keepGone(res.Gone)
-			s.cfg.Log.Warn(k.project.Name + ": finished an interrupted publish")
+		if err == nil {
+			k.recovered(job, res)
+			continue
 		}
+		k.state.Serving, k.state.ErrorMsg = servable(job), err.Error()
 		k.save()
+		s.cfg.Log.Error(k.project.Name+": finishing an interrupted publish failed", "err", err)
 	}
 	return nil
 }
