@@ -55,6 +55,9 @@ var (
 	ErrFull   = errors.New("not enough disk space")
 	ErrBusy   = errors.New("already running")
 	ErrPart   = errors.New("some files could not be fetched")
+	// ErrGivenUp is what Recover ends with when the rest of a publish cannot be
+	// done: the tree stays Torn until a run has published all.
+	ErrGivenUp = errors.New("interrupted publish is given up")
 )
 
 // Job is a project to be synchronised.
@@ -79,6 +82,9 @@ type Job struct {
 	// TolerateFailed publishes without the files that upstream fails to send,
 	// which otherwise hold back every index and deletion.
 	TolerateFailed bool
+	// GiveUp gives up an interrupted publish that fails for a reason of which it is
+	// not known whether it lasts.
+	GiveUp bool
 	// Attempts is how often one run connects; 0 means 3.
 	Attempts int
 	// Now is the clock; Wait sleeps between attempts.

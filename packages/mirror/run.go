@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/publish"
 	"micromirror/packages/mirror/status"
 )
@@ -48,12 +49,17 @@ func Run(ctx context.Context, j Job, fetch func(context.Context, Job) (Outcome, 
 	if !r.Outcome.Complete {
 		return r, fmt.Errorf("%w: %w", ErrPart, r.Failed)
 	}
-	return r, nil
+	// A tree in which there was nothing to change is whole, too.
+	return r, j.publisher().Mended()
 }
 
-// recover finishes an interrupted publish and says so: what follows may fail.
+// recover finishes an interrupted publish and says so: what follows may fail. One
+// that was given up is no obstacle for the run, which mends the tree.
 func (r *Report) recover(ctx context.Context, j *Job) error {
 	res, err := Recover(ctx, *j)
+	if errors.Is(err, ErrGivenUp) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -108,6 +114,10 @@ func (j *Job) publisher() *publish.Publisher {
 // is, the tree must not be served.
 func Pending(j Job) bool { return j.publisher().Pending() }
 
+// Torn reports whether an interrupted publish was given up, and no run has made
+// the tree whole since. Until one has, the tree must not be served.
+func Torn(j Job) bool { return j.publisher().Torn() }
+
 // Recover finishes an interrupted publish, if there is one. A plan that cannot
 // be finished is given up: the next run makes one that heals the tree.
 func Recover(ctx context.Context, j Job) (publish.Result, error) {
@@ -121,25 +131,34 @@ func Recover(ctx context.Context, j Job) (publish.Result, error) {
 	}
 	defer s.close()
 	res, err := p.Apply(ctx)
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || !p.Pending() {
 		return res, err
 	}
-	if !transient(err) {
-		j.Log.Error("giving up an interrupted publish", "project", j.Project.Name, "err", err)
-		return publish.Result{}, p.Discard()
+	if !lasting(err) && (passing(err) || !j.GiveUp) {
+		return res, err
 	}
-	return res, err
+	j.Log.Error("giving up an interrupted publish", "project", j.Project.Name, "err", err)
+	if err := p.Discard(); err != nil {
+		return publish.Result{}, fmt.Errorf("give up an interrupted publish: %w", err)
+	}
+	return publish.Result{}, fmt.Errorf("%w: %w", ErrGivenUp, err)
 }
 
-// transient reports whether the same operation may succeed later, so that its
-// plan is worth keeping.
-func transient(err error) bool {
-	for _, e := range []error{unix.ENOSPC, unix.EDQUOT, unix.EIO, unix.EROFS, unix.ENOMEM, unix.EMFILE, unix.ENFILE} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+// lasting reports whether the same operation can never succeed, so that its plan
+// is worth nothing: the plan or the stage is damaged, or something is in the way.
+func lasting(err error) bool {
+	return among(err, publish.ErrLost, publish.ErrObstructed, plan.ErrFormat,
+		unix.ENOENT, unix.EEXIST, unix.ENOTEMPTY, unix.ENOTDIR, unix.EISDIR, unix.ELOOP)
+}
+
+// passing reports whether the same operation is expected to succeed once the disk
+// or the memory is well again.
+func passing(err error) bool {
+	return among(err, unix.ENOSPC, unix.EDQUOT, unix.EIO, unix.EROFS, unix.ENOMEM, unix.EMFILE, unix.ENFILE)
+}
+
+func among(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }
 
 // OwnNames is a Job's Own for a list of names.

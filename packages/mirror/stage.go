@@ -25,6 +25,7 @@ import (
 //	new/xx/…      fetched files, named by the hash of their path
 //	proposal      the plan of this run
 //	plan          the plan being published
+//	torn          the plan that was given up, until the tree is whole
 //	synced        when everything in new was last known to be on the disk
 //
 // Names by hash keep the stage flat, free of what upstream calls its files, and

@@ -98,6 +98,80 @@ func TestObstructedPublishIsGivenUp(t *testing.T) {
 	w.same()
 }
 
+// What an error says of a plan decides whether it is tried again.
+func TestWhenAPublishIsGivenUp(t *testing.T) {
+	tests := map[string]struct {
+		err    error
+		giveUp bool
+		want   bool
+	}{
+		"disk full":                  {unix.ENOSPC, true, false},
+		"disk broken":                {unix.EIO, true, false},
+		"disk read-only":             {unix.EROFS, true, false},
+		"something in the way":       {unix.ENOTEMPTY, false, true},
+		"folder gone":                {unix.ENOENT, false, true},
+		"unknown":                    {unix.EPERM, false, false},
+		"unknown for a long time":    {unix.EPERM, true, true},
+		"file system check required": {unix.EUCLEAN, false, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, archive...)
+			w.job.Fault = func(step string) error {
+				if step == "file pool/b/b_1.deb" {
+					return &os.PathError{Op: "rename", Path: "x", Err: tt.err}
+				}
+				return nil
+			}
+			if _, err := w.run(); !errors.Is(err, tt.err) {
+				t.Fatalf("error = %v", err)
+			}
+			w.job.GiveUp = tt.giveUp
+			_, err := Recover(t.Context(), w.job)
+			if got := errors.Is(err, ErrGivenUp); got != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("error = %v, given up %v, want %v", err, got, tt.want)
+			}
+			if pending, torn := Pending(w.job), Torn(w.job); pending == tt.want || torn != tt.want {
+				t.Errorf("pending %v, torn %v", pending, torn)
+			}
+			w.job.Fault = nil
+			w.mustRun()
+			w.same()
+			if Pending(w.job) || Torn(w.job) {
+				t.Error("not whole after a run")
+			}
+		})
+	}
+}
+
+// A torn tree is torn until all of it is published, or found to be right.
+func TestTornUntilWhole(t *testing.T) {
+	w := newWorld(t, archive...)
+	w.mustRun()
+	torn := filepath.Join(w.job.Stage, "torn")
+	mirrortest.Make(t, w.job.Stage, "torn: x")
+	w.change("pool/new: new", "pool/more: more", "dists/one/InRelease: newer")
+	w.upstream.Fail = func(name string) error {
+		if name == "pool/new" {
+			return errors.New("permission denied")
+		}
+		return nil
+	}
+	if _, err := w.run(); !errors.Is(err, ErrPart) || !w.has("pool/more") || !Torn(w.job) {
+		t.Errorf("error %v, torn %v, want content published and the tree torn", err, Torn(w.job))
+	}
+	w.upstream.Fail = nil
+	w.mustRun()
+	if Torn(w.job) {
+		t.Error("torn after a whole publish")
+	}
+	mirrortest.Make(t, w.job.Stage, "torn: x")
+	w.mustRun()
+	if _, err := os.Lstat(torn); !errors.Is(err, os.ErrNotExist) {
+		t.Error("torn although nothing differs")
+	}
+}
+
 func TestUnsyncedStageIsFetchedAgain(t *testing.T) {
 	w := newWorld(t, archive...)
 	w.job.Attempts = 1

@@ -8,9 +8,12 @@
 // of it, also on the disk: the file system's own journal keeps the order of
 // renames.
 //
-// Files owned: in the stage folder of the project the plan file, trash and the
-// temporary link. Failure: an operation that fails ends Apply with the journal in
-// place. ErrLost and plan.ErrFormat mean that trying again cannot help.
+// A plan that is given up (Discard) leaves the tree torn. That is durable too,
+// in the same step, until a plan for the whole tree is done (or Mended).
+//
+// Files owned: in the stage folder of the project the plan file, the torn one,
+// trash and the temporary link. Failure: an operation that fails ends Apply with the journal in
+// place. ErrLost, ErrObstructed and plan.ErrFormat mean that trying again cannot help.
 package publish
 
 import (
@@ -31,6 +34,7 @@ import (
 // Names in a project's stage folder.
 const (
 	PlanFile = "plan"
+	tornFile = "torn" // the plan that was given up
 	trash    = "trash"
 	tempLink = "link"
 )
@@ -58,10 +62,19 @@ type Result struct {
 	Gone map[string]time.Time
 }
 
+// ErrObstructed is returned when something in the tree is not as a plan needs it.
+var ErrObstructed = errors.New("tree is not as planned")
+
 // Pending reports whether a plan waits in the stage.
-func (p *Publisher) Pending() bool {
-	_, err := os.Lstat(filepath.Join(p.Stage, PlanFile))
-	return err == nil
+func (p *Publisher) Pending() bool { return p.has(PlanFile) }
+
+// Torn reports whether a plan was given up and none has made the tree whole yet.
+func (p *Publisher) Torn() bool { return p.has(tornFile) }
+
+// has takes a file that it cannot ask for as there: that is the safe side.
+func (p *Publisher) has(name string) bool {
+	_, err := os.Lstat(filepath.Join(p.Stage, name))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // Commit makes the staged files and the plan in proposal durable, and the
@@ -84,7 +97,15 @@ func (p *Publisher) Commit(proposal string) error {
 
 // Discard gives the plan up.
 func (p *Publisher) Discard() error {
-	return durable.Remove(filepath.Join(p.Stage, PlanFile))
+	return durable.Rename(filepath.Join(p.Stage, PlanFile), filepath.Join(p.Stage, tornFile))
+}
+
+// Mended notes that the tree is whole.
+func (p *Publisher) Mended() error {
+	if !p.Torn() {
+		return nil
+	}
+	return durable.Remove(filepath.Join(p.Stage, tornFile))
 }
 
 // Apply carries out the committed plan and removes it.
@@ -108,6 +129,11 @@ func (p *Publisher) Apply(ctx context.Context) (Result, error) {
 	}
 	if err := durable.SyncFS(p.Tree); err != nil {
 		return a.result, fmt.Errorf("publish: %w", err)
+	}
+	if header.Complete {
+		if err := p.Mended(); err != nil {
+			return a.result, fmt.Errorf("publish: %w", err)
+		}
 	}
 	if err := durable.Remove(name); err != nil {
 		return a.result, fmt.Errorf("publish: %w", err)
@@ -246,7 +272,7 @@ func (a *applier) hard(op plan.Op) error {
 		return err
 	}
 	if !source.IsRegular() {
-		return fmt.Errorf("hard link to %q, which is not a file", op.Source)
+		return fmt.Errorf("%w: hard link to %q, which is not a file", ErrObstructed, op.Source)
 	}
 	have, err := a.tree.Stat(op.Path)
 	if err == nil && have.Inode == source.Inode {

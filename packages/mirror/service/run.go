@@ -32,8 +32,9 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 		Dial:    mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
 		Gone:    gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink,
 		Tolerate: k.lasting(verify.ErrInconsistent, patienceInconsistent), TolerateFailed: k.lasting(mirror.ErrPart, patienceFailed),
-		Own: mirror.OwnNames(k.own()),
-		Now: time.Now, Wait: mirror.Wait, Log: cfg.Log,
+		GiveUp: k.state.Failures >= patiencePublish,
+		Own:    mirror.OwnNames(k.own()),
+		Now:    time.Now, Wait: mirror.Wait, Log: cfg.Log,
 		Progress: func(status.Progress) {},
 	}
 }
@@ -73,6 +74,9 @@ func (k *keeper) told(r *mirror.Report) {
 const (
 	patienceFailed       = 5
 	patienceInconsistent = 13
+	// patiencePublish is for an interrupted publish that fails for a reason of
+	// which it is not known whether it lasts; again about five hours.
+	patiencePublish = 13
 )
 
 // lasting reports whether holding indexes back does more harm than publishing
@@ -118,7 +122,7 @@ func (k *keeper) recovered(job mirror.Job, res publish.Result) {
 }
 
 // servable reports whether the tree is what some list made of it, not half of it.
-func servable(job mirror.Job) bool { return !mirror.Pending(job) }
+func servable(job mirror.Job) bool { return !mirror.Pending(job) && !mirror.Torn(job) }
 
 // fetch is the first half of the run: in a worker, if there is a command for it.
 func (k *keeper) fetch(req request) func(context.Context, mirror.Job) (mirror.Outcome, error) {

@@ -7,7 +7,8 @@
 // runs are on at a time, so that one large project does not hold up the others.
 //
 // Before anything else an interrupted publish is finished. As long as one is
-// pending, whatever ended it, the project's state says serving=false. Whatever upstream does, what is there
+// pending, whatever ended it, the project's state says serving=false; after one
+// that cannot be finished until a run has published the whole list. Whatever upstream does, what is there
 // stays served.
 //
 // Files owned: /perm/state/syncd/<project>.json and .gone, the mirror tree and

@@ -127,3 +127,22 @@ func TestOldStateIsPutRight(t *testing.T) {
 	i.start()
 	i.serving(true)
 }
+
+// A tree whose publish was given up is served again when a run has published
+// all, not before, and not because the node was started again.
+func TestGivenUpPublishIsNotServed(t *testing.T) {
+	i := interrupt(t)
+	i.after = func() error { return errDown }
+	i.run(i.start(), false)
+	k := i.start()
+	i.serving(false)
+	if mirror.Pending(k.job(false)) {
+		t.Error("still pending")
+	}
+	i.run(k, false)
+	i.after = func() error { return nil }
+	i.run(k, true)
+	if d := mirrortest.Describe(t, filepath.Join(i.cfg.Mirror, "demo"), false); d["pool/b"] == "" || d["pool/b/in"] != "" {
+		t.Errorf("tree = %v", d)
+	}
+}
