@@ -102,7 +102,7 @@ func (b *boot) run(ctx context.Context) error {
 		return err
 	}
 	b.armWatchdog()
-	b.checkPerm(ctx, disk)
+	b.checkPerm(ctx, disk, loaded)
 	<-loaded
 	if err := b.mountRoot(root); err != nil {
 		return err

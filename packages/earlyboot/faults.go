@@ -3,6 +3,7 @@
 package earlyboot
 
 import (
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"micromirror/packages/perm"
 )
 
 // The faults that tests can order with mm.fault=NAME[,NAME…] on the kernel
@@ -55,6 +58,11 @@ func (b *boot) e2fsck() string {
 		return E2fsck + ".missing"
 	}
 	return E2fsck
+}
+
+// beyondRepair says whether only making it anew helps /perm.
+func (b *boot) beyondRepair(err error) bool {
+	return slices.Contains(b.faults(), "perm-bad") || errors.Is(err, perm.ErrBeyondRepair)
 }
 
 // template is what /perm is made from, up to the point where the power goes.

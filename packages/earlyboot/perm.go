@@ -6,6 +6,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"micromirror/packages/disk"
 	"micromirror/packages/perm"
 )
@@ -16,7 +18,10 @@ const remakeLimit = 10 * time.Minute
 
 // checkPerm brings /perm in order: replays its journal, repairs it, or makes it
 // anew. Whatever happens, the boot goes on: the system has to come up to get help.
-func (b *boot) checkPerm(ctx context.Context, d *disk.Running) {
+// Making it anew throws the mirror away, so that a check which merely failed is
+// not enough: then the kernel must refuse the file system as well, which it can
+// say once the modules are loaded.
+func (b *boot) checkPerm(ctx context.Context, d *disk.Running, loaded <-chan struct{}) {
 	dev, err := d.Partition(disk.Perm)
 	if err != nil {
 		b.log.printf(warning, "/perm: %v", err)
@@ -27,12 +32,32 @@ func (b *boot) checkPerm(ctx context.Context, d *disk.Running) {
 		b.log.printf(notice, "/perm %s is %v", dev, outcome)
 		return
 	}
+	if !b.beyondRepair(err) {
+		<-loaded
+		if probe := mountable(dev); probe == nil {
+			b.log.printf(warning, "/perm is left as it is, unchecked: %v", err)
+			return
+		}
+	}
 	b.log.printf(warning, "/perm cannot be repaired: %v", err)
 	if err := b.remakePerm(ctx, dev); err != nil {
 		b.log.printf(warning, "/perm: %v", err)
 		return
 	}
 	b.log.printf(notice, "/perm %s made anew", dev)
+}
+
+// mountable reports whether the kernel takes the file system, without replaying
+// its journal.
+func mountable(dev string) error {
+	const probe = "/probe"
+	if err := os.MkdirAll(probe, 0o700); err != nil {
+		return fmt.Errorf("probe %s: %w", dev, err)
+	}
+	if err := unix.Mount(dev, probe, "ext4", unix.MS_RDONLY, "noload"); err != nil {
+		return fmt.Errorf("probe %s: %w", dev, err)
+	}
+	return unix.Unmount(probe, 0)
 }
 
 func (b *boot) remakePerm(ctx context.Context, dev string) error {

@@ -39,15 +39,25 @@ const (
 	preenLimit = 30 * time.Minute
 	forceLimit = 2 * time.Hour
 	pingEvery  = 2 * time.Second
+	killedIn   = 30 * time.Second // a killed process lets go of the disk
 	outputTail = 2000
 )
+
+// forced is e2fsck's mode that looks at everything and repairs all it can.
+const forced = "-fy"
 
 // Exit codes of e2fsck(8); a combination of bits.
 const (
 	exitCorrected   = 1
 	exitReboot      = 2 // the file system was mounted: cannot be, here
 	exitUncorrected = 4
+	exitFailed      = 8 | 16 | 32 | 128 // operational error, wrong usage, canceled, no library
 )
+
+// ErrBeyondRepair comes with Bad when e2fsck did its work to the end and said
+// that errors remain. Any other error with Bad (e2fsck did not start, was killed,
+// could not read the disk) leaves open what the file system is like.
+var ErrBeyondRepair = errors.New("errors remain after a full repair")
 
 // Check replays the journal of the ext4 file system on dev and repairs it: what
 // is safe first (e2fsck -p), everything then (e2fsck -fy). e2fsck is the path of
@@ -64,7 +74,7 @@ func Check(ctx context.Context, dev, e2fsck string, ping func()) (Outcome, error
 	}
 	var forceErr error
 	for range 2 {
-		if outcome, forceErr = pass(ctx, forceLimit, ping, e2fsck, "-fy", dev); outcome != Bad {
+		if outcome, forceErr = pass(ctx, forceLimit, ping, e2fsck, forced, dev); outcome != Bad {
 			return Repaired, nil
 		}
 		if errors.Is(forceErr, context.DeadlineExceeded) || ctx.Err() != nil {
@@ -99,7 +109,24 @@ func pass(ctx context.Context, limit time.Duration, ping func(), e2fsck, mode, d
 			ping()
 			return judge(mode, cmd.ProcessState.ExitCode(), err, out.String())
 		case <-ctx.Done():
+			waitKilled(done, tick.C, ping)
 			return Bad, fmt.Errorf("e2fsck %s: %w", mode, context.Cause(ctx))
+		}
+	}
+}
+
+// waitKilled gives a killed e2fsck the time to let go of the disk, so that the
+// next pass can have it.
+func waitKilled(done <-chan error, tick <-chan time.Time, ping func()) {
+	limit := time.After(killedIn)
+	for {
+		select {
+		case <-done:
+			return
+		case <-limit:
+			return
+		case <-tick:
+			ping()
 		}
 	}
 }
@@ -111,6 +138,9 @@ func judge(mode string, code int, err error, out string) (Outcome, error) {
 		return Clean, nil
 	case code > 0 && code&^(exitCorrected|exitReboot) == 0:
 		return Repaired, nil
+	}
+	if mode == forced && code > 0 && code&exitUncorrected != 0 && code&exitFailed == 0 {
+		err = fmt.Errorf("%w (%w)", err, ErrBeyondRepair)
 	}
 	out = strings.TrimSpace(out)
 	return Bad, fmt.Errorf("e2fsck %s: %w: %s", mode, err, out[max(0, len(out)-outputTail):])

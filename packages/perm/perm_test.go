@@ -377,6 +377,26 @@ func TestCheckJudgesExitCodes(t *testing.T) {
 	}
 }
 
+// Only a check that ran to its end may cost the mirror.
+func TestBeyondRepairTakesAFullPass(t *testing.T) {
+	for body, want := range map[string]bool{
+		"exit 4":                        true,
+		"exit 5":                        true,
+		"[ $1 = -p ] && exit 4; exit 8": false, // operational error
+		"exit 12":                       false,
+		"exit 16":                       false,
+		"kill -9 $$":                    false,
+	} {
+		_, err := Check(t.Context(), "/dev/x", script(t, body), func() {})
+		if err == nil || errors.Is(err, ErrBeyondRepair) != want {
+			t.Errorf("%q: %v, beyond repair = %v, want %v", body, err, !want, want)
+		}
+	}
+	if _, err := Check(t.Context(), "/dev/x", "/nonexistent/e2fsck", func() {}); errors.Is(err, ErrBeyondRepair) {
+		t.Errorf("an e2fsck that is not there: %v", err)
+	}
+}
+
 func TestPassEndsAtItsLimit(t *testing.T) {
 	outcome, err := pass(t.Context(), 50*time.Millisecond, func() {}, script(t, "exec sleep 3600"), "-p", "/dev/x")
 	if outcome != Bad || !errors.Is(err, context.DeadlineExceeded) {
