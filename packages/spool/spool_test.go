@@ -1,0 +1,238 @@
+package spool
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const name = "some.log"
+
+func open(t *testing.T, dir string, size int64, files int) *Log {
+	t.Helper()
+	l, err := Open(Config{Dir: dir, Name: name, FileSize: size, Files: files, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func TestRotationBoundsTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, 100, 3)
+	for i := range 50 {
+		if i == 25 { // a restart in between continues
+			l.Close()
+			l = open(t, dir, 100, 3)
+		}
+		l.Write([]byte(strings.Repeat(string(rune('a'+i%26)), 29) + "\n"))
+	}
+	var total int64
+	names, _ := filepath.Glob(filepath.Join(dir, "*"))
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += info.Size()
+	}
+	if len(names) != 3 || total > 300 {
+		t.Errorf("%d files with %d bytes, want 3 with at most 300", len(names), total)
+	}
+	last, _ := os.ReadFile(filepath.Join(dir, name))
+	if !bytes.HasSuffix(last, []byte("xxx\n")) {
+		t.Errorf("newest file ends in %q", last)
+	}
+}
+
+func TestBrokenDiskIsReportedOnce(t *testing.T) {
+	var out bytes.Buffer
+	dir := filepath.Join(t.TempDir(), "log")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(Config{Dir: dir, Name: name, FileSize: 10, Files: 2, Log: slog.New(slog.NewTextHandler(&out, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		l.Write([]byte("123456789\n"))
+	}
+	if n := strings.Count(out.String(), "level=ERROR"); n != 1 {
+		t.Errorf("reported %d times, want once:\n%s", n, &out)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.Write([]byte("again\n"))
+	if got, _ := os.ReadFile(filepath.Join(dir, name)); string(got) != "again\n" {
+		t.Errorf("after the disk came back: %q", got)
+	}
+}
+
+func TestCrashInsideALine(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("whole\nhal"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, dir, 1000, 2)
+	l.Write([]byte("next\n"))
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("whole\nhal\nnext\n", readAll(t, follow(dir, 2))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func follow(dir string, files int) *Reader {
+	return Follow(dir, name, files, filepath.Join(dir, "place"))
+}
+
+func readAll(t *testing.T, r *Reader) string {
+	t.Helper()
+	var all []byte
+	for {
+		lines, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines == nil {
+			return string(all)
+		}
+		all = append(all, lines...)
+	}
+}
+
+// A reader gets every line once, whatever rotations and restarts of either side
+// come in between.
+func TestReaderFollows(t *testing.T) {
+	dir := t.TempDir()
+	r := follow(dir, 100)
+	if got := readAll(t, r); got != "" {
+		t.Fatalf("before there is a log: %q", got)
+	}
+	l := open(t, dir, 100, 100)
+	var want, got strings.Builder
+	for i := range 300 {
+		line := fmt.Sprintf("line %d\n", i)
+		want.WriteString(line)
+		l.Write([]byte(line))
+		switch {
+		case i%7 == 0:
+			got.WriteString(readAll(t, r))
+		case i%50 == 11:
+			got.WriteString(readAll(t, r))
+			if err := r.Save(); err != nil {
+				t.Fatal(err)
+			}
+			r.Close()
+			r = follow(dir, 100)
+		case i%50 == 30:
+			l.Close()
+			l = open(t, dir, 100, 100)
+		}
+	}
+	if r.Behind() == 0 {
+		t.Error("nothing is left to read, the test has lost its point")
+	}
+	got.WriteString(readAll(t, r))
+	if diff := cmp.Diff(want.String(), got.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if r.Lost() || r.Behind() != 0 {
+		t.Errorf("lost %v, behind %d", r.Lost(), r.Behind())
+	}
+}
+
+func TestReaderTooFarBehind(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, 100, 3)
+	r := follow(dir, 3)
+	l.Write([]byte("first\n"))
+	readAll(t, r)
+	for i := range 100 {
+		l.Write(fmt.Appendf(nil, "line %02d\n", i))
+	}
+	got := readAll(t, r)
+	if !r.Lost() || r.Lost() {
+		t.Error("the loss is not told once")
+	}
+	if !strings.HasPrefix(got, "line ") || !strings.HasSuffix(got, "line 99\n") || len(got) < 200 {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestRewind(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, 20, 9)
+	r := follow(dir, 9)
+	l.Write([]byte("one\n"))
+	readAll(t, r)
+	at := r.Place()
+	for range 9 {
+		l.Write([]byte("more lines\n"))
+	}
+	want := readAll(t, r)
+	r.Rewind(at)
+	if got := readAll(t, r); got != want || got == "" {
+		t.Errorf("after going back %q, want %q", got, want)
+	}
+}
+
+// One writes and rotates while another reads.
+func TestReaderBesideWriter(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, 5000, 1000)
+	const n = 20000
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range n {
+			l.Write(fmt.Appendf(nil, "line %d\n", i))
+		}
+	})
+	r := follow(dir, 1000)
+	next := 0
+	for next < n {
+		lines, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(lines)) {
+			if want := fmt.Sprintf("line %d\n", next); line != want {
+				t.Fatalf("got %q, want %q", line, want)
+			}
+			next++
+		}
+	}
+	wg.Wait()
+}
+
+func FuzzPlace(f *testing.F) {
+	f.Add([]byte(`{"inode":1,"born":2,"offset":3}`))
+	f.Add([]byte(`{"inode":-1}`))
+	f.Add([]byte(`{"inode":1,"offset":-5}`))
+	f.Fuzz(func(t *testing.T, place []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "place"), place, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("a\nb\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := readAll(t, follow(dir, 3)); !strings.HasSuffix("a\nb\n", got) {
+			t.Errorf("read %q", got)
+		}
+	})
+}
