@@ -12,25 +12,20 @@ import (
 	"micromirror/packages/httpd/ledger"
 	"micromirror/packages/httpd/metrics"
 	"micromirror/packages/httpd/status"
+	"micromirror/packages/spool"
 )
 
 // Journal records what was served.
 type Journal struct {
-	log      *accesslog.Log
+	log      *spool.Log
 	status   *status.Watch
 	served   *ledger.Ledger
 	counters *metrics.Counters
 }
 
-// The access log takes at most 128 MiB of the disk.
-const (
-	logFileSize = 16 << 20
-	logFiles    = 8
-)
-
 // openJournal records into the access log in dir.
 func openJournal(dir string, watch *status.Watch, served *ledger.Ledger, log *slog.Logger) (*Journal, error) {
-	l, err := accesslog.Open(accesslog.Config{Dir: dir, FileSize: logFileSize, Files: logFiles, Log: log})
+	l, err := spool.Open(spool.Config{Dir: dir, Name: accesslog.Name, FileSize: accesslog.FileSize, Files: accesslog.Files, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,7 @@
 package accesslog
 
 import (
-	"bytes"
-	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -33,68 +28,5 @@ func TestAppend(t *testing.T) {
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", name, diff)
 		}
-	}
-}
-
-func TestRotationBoundsTheDisk(t *testing.T) {
-	dir := t.TempDir()
-	c := Config{Dir: dir, FileSize: 100, Files: 3, Log: slog.New(slog.DiscardHandler)}
-	l, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 50 {
-		if i == 25 { // a restart in between continues
-			l.Close()
-			if l, err = Open(c); err != nil {
-				t.Fatal(err)
-			}
-		}
-		l.Write([]byte(strings.Repeat(string(rune('a'+i%26)), 29) + "\n"))
-	}
-	l.Close()
-	var total int64
-	names, _ := filepath.Glob(filepath.Join(dir, "*"))
-	for _, name := range names {
-		info, err := os.Stat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		total += info.Size()
-	}
-	if len(names) != 3 || total > 300 {
-		t.Errorf("%d files with %d bytes, want 3 with at most 300", len(names), total)
-	}
-	last, _ := os.ReadFile(filepath.Join(dir, "access.log"))
-	if !bytes.HasSuffix(last, []byte("xxx\n")) {
-		t.Errorf("newest file ends in %q", last)
-	}
-}
-
-func TestBrokenDiskIsReportedOnce(t *testing.T) {
-	var out bytes.Buffer
-	dir := filepath.Join(t.TempDir(), "log")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	l, err := Open(Config{Dir: dir, FileSize: 10, Files: 2, Log: slog.New(slog.NewTextHandler(&out, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	for range 4 {
-		l.Write([]byte("123456789\n"))
-	}
-	if n := strings.Count(out.String(), "level=ERROR"); n != 1 {
-		t.Errorf("reported %d times, want once:\n%s", n, &out)
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	l.Write([]byte("again\n"))
-	if got, _ := os.ReadFile(filepath.Join(dir, fileName)); string(got) != "again\n" {
-		t.Errorf("after the disk came back: %q", got)
 	}
 }
