@@ -56,8 +56,10 @@ func (b *build) makeRoot(ctx context.Context) error {
 func (b *build) gok(ctx context.Context, c *instance, args ...string) error {
 	cmd := b.command(ctx, "go", append([]string{"tool", "gok"}, args...)...)
 	// gok finds out the target from its own environment, and the go command
-	// must not build gok itself for a target that differs from the host.
-	cmd.Env = slices.Concat(b.hostEnv(), c.env, []string{"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false")})
+	// must not build gok itself for a target that differs from the host. The
+	// paths go because gok writes its /gokrazy/init in a folder with a random
+	// name, which would make the whole program new in every release.
+	cmd.Env = slices.Concat(b.hostEnv(), c.env, []string{"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false -trimpath")})
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
