@@ -63,7 +63,7 @@ func (v *VM) finish(kept string) {
 	err := os.RemoveAll(kept) // of an earlier failure
 	if v.t.Failed() {
 		err = errors.Join(err, v.Keep(kept))
-		v.t.Logf("console log and screenshot are in %s", kept)
+		v.t.Logf("console log and screenshot are in %s; the boots in short:\n%s", kept, digest(v.Console()))
 	}
 	if err := errors.Join(err, v.Close()); err != nil {
 		v.t.Logf("clean up: %v", err)
