@@ -8,6 +8,7 @@ import (
 	"context"
 	"flag"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
@@ -16,6 +17,7 @@ import (
 	"micromirror/packages/layout"
 	"micromirror/packages/perm"
 	"micromirror/packages/sandbox"
+	"micromirror/packages/supervise"
 )
 
 func main() {
@@ -34,12 +36,10 @@ type flags struct {
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	started() // the trial begins, whatever the disk does
-	if err := sandbox.Own(f.state, 0, 0, 0o755); err != nil {
-		// A /perm that cannot be written is a matter for the health checks.
-		log.Error("state", "err", err)
-	}
-	if err := perm.Harden(layout.Perm); err != nil {
-		log.Error("mount options", "err", err)
+	if err := supervise.Bounded(diskLimit, func() error { return f.prepare(log) }); err != nil {
+		// Nothing that this program is for can be done without the disk, but the
+		// reboot, and entering the sandbox would wait for the thread that hangs.
+		return f.lost(ctx, log, err)
 	}
 	n, err := findNode(log)
 	if err != nil {
@@ -63,4 +63,20 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	g.Go(func() error { return gate.Run(ctx) })
 	g.Go(func() error { return n.upkeep(f.state).Run(ctx) })
 	return g.Wait()
+}
+
+// diskLimit is how long /perm may take to answer at the start: a busy hard disk
+// writes its journal first.
+const diskLimit = time.Minute
+
+// prepare makes the state directory. A /perm that answers with errors is a
+// matter for the health checks.
+func (f *flags) prepare(log *slog.Logger) error {
+	if err := sandbox.Own(f.state, 0, 0, 0o755); err != nil {
+		log.Error("state", "err", err)
+	}
+	if err := perm.Harden(layout.Perm); err != nil {
+		log.Error("mount options", "err", err)
+	}
+	return nil
 }

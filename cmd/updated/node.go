@@ -79,17 +79,17 @@ func (n *box) readBoot() {
 
 // rearm makes the tries full; if the ESP was not to be had before, it is tried
 // again now.
-func (n *box) rearm() (bool, error) {
+func (n *box) rearm() (supervise.Boot, bool, error) {
 	if n.boot.Unread {
 		if err := n.esp.Mount(); err != nil {
-			return false, err
+			return n.boot, false, err
 		}
 	}
-	armed, err := n.esp.Rearm(n.running)
+	boot, armed, err := n.esp.Rearm(n.running)
 	if err == nil {
 		n.tellMemory()
 	}
-	return armed, err
+	return boot, armed, err
 }
 
 // tellMemory says what a node that does nothing takes: by now all daemons run.

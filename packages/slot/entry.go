@@ -13,10 +13,10 @@
 // good by dropping its counter would be tried for ever if it rotted later; two
 // counted entries would both run out, and then the loader takes the bad one.
 //
-// Promise: every change is one rename or one durable file, followed by a barrier
-// (package durable), so a power cut leaves the entries before or after it. Two
-// files of one entry, which an interrupted rename on FAT can leave, count as the
-// one with the newer content, and Rearm removes the other.
+// Promise: a changed entry is a new file that is complete and flushed (package
+// durable) before the old one is removed, so a power cut leaves one of them or
+// both. Two files of one entry count as the one with the newer content, and Rearm
+// removes the other.
 package slot
 
 import (

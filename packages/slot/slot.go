@@ -92,13 +92,18 @@ func NextGeneration(entries []Entry) uint64 {
 }
 
 // Put writes the entry and makes it durable, before it removes other files of
-// the same slot.
+// the same slot. On vfat a new name refers to an empty file until the inode is
+// written, which flushing the directory does not do; so nothing else may go
+// before the barrier.
 func Put(esp string, e Entry) error {
-	path := filepath.Join(esp, EntriesDir, e.FileName())
+	dir := filepath.Join(esp, EntriesDir)
 	if _, err := ParseEntry(e.FileName(), e.Body()); err != nil {
 		return fmt.Errorf("write boot entry: %w", err)
 	}
-	if err := durable.WriteFile(path, e.Body(), 0o755); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, e.FileName()), e.Body(), 0o755); err != nil {
+		return fmt.Errorf("write boot entry: %w", err)
+	}
+	if err := durable.Barrier(dir); err != nil {
 		return fmt.Errorf("write boot entry: %w", err)
 	}
 	return tidy(esp, e.Slot, e.FileName())
@@ -144,11 +149,8 @@ func settle(esp string, entries []Entry, n, running Name) error {
 	case e.Bad() && n != running:
 		return nil // was tried in vain: stays so until it is written again
 	}
-	dir := filepath.Join(esp, EntriesDir)
-	if from, to := e.FileName(), want.FileName(); from != to {
-		if err := durable.Rename(filepath.Join(dir, from), filepath.Join(dir, to)); err != nil {
-			return err
-		}
+	if e.FileName() != want.FileName() {
+		return Put(esp, want) // not a rename: on FAT it can leave neither name
 	}
 	return tidy(esp, n, want.FileName())
 }

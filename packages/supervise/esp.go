@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -52,24 +53,33 @@ func (e *ESP) Change(f func(dir string) error) error {
 	return errors.Join(err, durable.Barrier(e.Dir), e.remount(unix.MS_RDONLY))
 }
 
-// Boot describes the running slot by its entry, and returns its release.
+// Boot describes the running slot by its entry, and returns its release. A slot
+// whose tries are used up while there is no other to fall back to is not on
+// trial: nothing would come of it.
 func (e *ESP) Boot(running slot.Name) (Boot, string, error) {
 	b := Boot{Slot: string(running)}
 	entries, err := slot.List(e.Dir)
+	other := slices.ContainsFunc(entries, func(e slot.Entry) bool { return e.Slot != running && !e.Bad() })
 	for _, entry := range entries {
 		if entry.Slot == running {
-			b.Generation, b.Trial, b.TriesLeft = entry.Generation, entry.Counted, entry.TriesLeft
+			b.Generation, b.TriesLeft = entry.Generation, entry.TriesLeft
+			b.Trial = entry.Counted && (entry.TriesLeft > 0 || other)
 			return b, entry.Release, err
 		}
 	}
+	b.Unread = true
 	return b, "", errors.Join(err, fmt.Errorf("slot %s has no boot entry", running))
 }
 
 // Rearm makes the running slot's tries full.
-func (e *ESP) Rearm(running slot.Name) (armed bool, err error) {
+func (e *ESP) Rearm(running slot.Name) (b Boot, armed bool, err error) {
 	err = e.Change(func(dir string) (err error) {
 		armed, err = slot.Rearm(dir, running)
 		return err
 	})
-	return armed, err
+	if err != nil {
+		return Boot{}, armed, err
+	}
+	b, _, err = e.Boot(running)
+	return b, armed, err
 }

@@ -61,12 +61,12 @@ func Restore(set identity.Set, kept []Kept) (restored []string, err error) {
 	return restored, errors.Join(errs...)
 }
 
-// keptBy finds where a file of the set belongs: the longest prefix decides, and
-// no name leads out of its directory.
+// keptBy finds where a file of the set belongs: the longest prefix that wants it
+// decides, and no name leads out of its directory.
 func keptBy(kept []Kept, key string) (k Kept, name string, ok bool) {
 	best := -1
 	for i, c := range kept {
-		if strings.HasPrefix(key, c.Prefix) && (best < 0 || len(c.Prefix) > len(kept[best].Prefix)) {
+		if strings.HasPrefix(key, c.Prefix) && c.wants(strings.TrimPrefix(key, c.Prefix)) && (best < 0 || len(c.Prefix) > len(kept[best].Prefix)) {
 			best = i
 		}
 	}
@@ -74,7 +74,7 @@ func keptBy(kept []Kept, key string) (k Kept, name string, ok bool) {
 		return Kept{}, "", false
 	}
 	name = strings.TrimPrefix(key, kept[best].Prefix)
-	ok = name != "" && !strings.ContainsAny(name, "/\x00") && !strings.HasPrefix(name, ".") && kept[best].wants(name)
+	ok = name != "" && !strings.ContainsAny(name, "/\x00") && !strings.HasPrefix(name, ".")
 	return kept[best], name, ok
 }
 
@@ -82,11 +82,16 @@ func (k Kept) write(name string, content []byte) error {
 	if err := os.MkdirAll(k.Dir, 0o755); err != nil {
 		return err
 	}
-	file := filepath.Join(k.Dir, name)
-	if err := durable.WriteFile(file, content, k.Mode); err != nil {
+	// The owner comes before the name, or a daemon could meet a file that it
+	// cannot read.
+	file, fresh := filepath.Join(k.Dir, name), filepath.Join(k.Dir, "."+name+".restored")
+	if err := durable.WriteFile(fresh, content, k.Mode); err != nil {
 		return err
 	}
-	return os.Chown(file, k.UID, k.UID)
+	if err := os.Chown(fresh, k.UID, k.UID); err != nil {
+		return errors.Join(err, os.Remove(fresh))
+	}
+	return durable.Rename(fresh, file)
 }
 
 // Refresh brings the second copy up to date: what is on /perm now replaces what

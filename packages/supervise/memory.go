@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,10 +15,13 @@ import (
 // Memory is what must survive a reboot. A file that cannot be read counts as
 // none: the node then judges as on its first day.
 type Memory struct {
-	path string
+	path  string
+	write func(path string, b []byte) error
 
-	mu sync.Mutex
-	m  remembered
+	saving chan struct{} // full while writing, which may hang
+	mu     sync.Mutex    // for what follows; never held while writing
+	m      remembered
+	lost   bool // the last change was refused by the disk
 }
 
 type remembered struct {
@@ -31,10 +35,15 @@ type remembered struct {
 
 // Remember reads the memory in a directory.
 func Remember(dir string) (*Memory, error) {
-	m := &Memory{path: filepath.Join(dir, "supervise.json")}
-	b, err := os.ReadFile(m.path)
+	m := &Memory{path: filepath.Join(dir, "supervise.json"), write: writeFile, saving: make(chan struct{}, 1)}
+	read := make(chan []byte, 1)
+	err := Bounded(DiskLimit, func() error {
+		b, err := os.ReadFile(m.path)
+		read <- b
+		return err
+	})
 	if err == nil {
-		err = json.Unmarshal(b, &m.m)
+		err = json.Unmarshal(<-read, &m.m)
 	}
 	if err != nil {
 		m.m = remembered{}
@@ -75,18 +84,42 @@ func (m *Memory) Bless(generation uint64, held []string) error {
 	return m.change(func(r *remembered) { r.Generation, r.Held = generation, held })
 }
 
-// change writes only what has changed.
-func (m *Memory) change(f func(*remembered)) error {
+// Lost reports whether the disk refused the last change, which will hence be
+// forgotten with this boot.
+func (m *Memory) Lost() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old, err := json.Marshal(m.m)
+	return m.lost
+}
+
+// change writes only what has changed. What is in memory changes at once, and
+// the file, if the disk answers in time.
+func (m *Memory) change(f func(*remembered)) error {
+	m.mu.Lock()
+	old := m.m
+	f(&m.m)
+	same := !m.lost && old.Reboots == m.m.Reboots && old.Generation == m.m.Generation && slices.Equal(old.Held, m.m.Held)
+	m.mu.Unlock()
+	if same {
+		return nil
+	}
+	err := Bounded(DiskLimit, m.save)
+	m.mu.Lock()
+	m.lost = err != nil && !errors.Is(err, ErrHung) // that one may still be written
+	m.mu.Unlock()
+	return err
+}
+
+func (m *Memory) save() error {
+	m.saving <- struct{}{}
+	defer func() { <-m.saving }()
+	m.mu.Lock()
+	b, err := json.Marshal(m.m)
+	m.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	f(&m.m)
-	b, err := json.Marshal(m.m)
-	if err != nil || string(b) == string(old) {
-		return err
-	}
-	return durable.WriteFile(m.path, b, 0o644)
+	return m.write(m.path, b)
 }
+
+func writeFile(path string, b []byte) error { return durable.WriteFile(path, b, 0o644) }

@@ -61,13 +61,13 @@ func TestESP(t *testing.T) {
 	if d := cmp.Diff(want, b); d != "" || err != nil || release != "2026.11.21-test" {
 		t.Errorf("release %q, error %v, boot (-want +got):\n%s", release, err, d)
 	}
-	if armed, err := e.Rearm(slot.A); err != nil || !armed {
+	if _, armed, err := e.Rearm(slot.A); err != nil || !armed {
 		t.Errorf("re-arm a: %v, %v", armed, err)
 	}
 	if b, _, err := e.Boot(slot.A); err != nil || b.TriesLeft <= 2 || !b.Trial {
 		t.Errorf("after re-arming: %+v, %v", b, err)
 	}
-	if armed, err := e.Rearm(slot.B); err != nil || armed {
+	if _, armed, err := e.Rearm(slot.B); err != nil || armed {
 		t.Errorf("re-arm the fallback: %v, %v", armed, err)
 	}
 	if b, _, err := e.Boot(slot.B); err != nil || b.Trial {
@@ -78,6 +78,38 @@ func TestESP(t *testing.T) {
 	}
 	if err := os.WriteFile(e.Dir+"/x", nil, 0o600); !errors.Is(err, unix.EROFS) {
 		t.Errorf("writing after a change: %v", err)
+	}
+}
+
+// Without a better slot to fall back to, rebooting every few minutes cures
+// nothing: the entry is judged as a fallback is.
+func TestBootWithoutAnotherSlot(t *testing.T) {
+	used := func(n slot.Name, generation uint64) slot.Entry {
+		e := entry(n, generation).WithTries(3)
+		e.TriesLeft, e.TriesDone = 0, 3
+		return e
+	}
+	for name, c := range map[string]struct {
+		entries []slot.Entry
+		want    bool
+	}{
+		"last try, a fallback there": {[]slot.Entry{used(slot.A, 2), entry(slot.B, 1)}, true},
+		"nothing else":               {[]slot.Entry{used(slot.A, 2)}, false},
+		"the other one is bad, too":  {[]slot.Entry{used(slot.A, 2), used(slot.B, 3)}, false},
+		"tries left, nothing else":   {[]slot.Entry{entry(slot.A, 2).WithTries(3)}, true},
+	} {
+		e := &ESP{Dir: t.TempDir()}
+		if err := os.MkdirAll(filepath.Join(e.Dir, slot.EntriesDir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range c.entries {
+			if err := slot.Put(e.Dir, entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if b, _, err := e.Boot(slot.A); err != nil || b.Trial != c.want {
+			t.Errorf("%s: %+v, %v", name, b, err)
+		}
 	}
 }
 

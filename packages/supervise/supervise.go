@@ -20,6 +20,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -61,15 +62,25 @@ type Gate struct {
 	Up     time.Duration // since the first supervisor of this boot started, when Run is called: see Started
 	// Mark is a volatile file that says that the tries were made full in this
 	// boot already, for a supervisor that had to start again; empty for none.
-	Mark   string
-	Rearm  func() (armed bool, err error)
+	Mark string
+	// Rearm makes the tries full and returns what the boot entries then say; it
+	// reports whether the running slot is the preferred one.
+	Rearm  func() (b Boot, armed bool, err error)
 	Reboot func(ctx context.Context) error
 	Memory *Memory
 	Log    *slog.Logger
+	// Told, if set, hears of each look. Blessed hears once that the slot was found
+	// good. GiveUp hears why the gate reboots, before it does, and must not take long.
+	Told    func(health.Report)
+	Blessed func()
+	GiveUp  func(trial bool, why string)
 }
 
 // longest is the longest wait before another reboot in a row.
 const longest = 24 * time.Hour
+
+// maxRearmWait is the longest wait between two attempts to make the tries full.
+const maxRearmWait = time.Hour
 
 // calm is how long a node must be healthy for its reboots to be forgotten.
 const calm = time.Hour
@@ -81,6 +92,9 @@ type watch struct {
 	healthy bool
 	armed   bool
 	calm    bool
+	counted bool          // the reboot that is due was counted
+	wait    time.Duration // after an attempt to make the tries full that failed
+	next    time.Time     // of such attempts
 }
 
 // Run looks at the node until ctx ends or a reboot was ordered, in which case
@@ -90,6 +104,7 @@ func (g *Gate) Run(ctx context.Context) error {
 	w := &watch{started: time.Now().Add(-g.Up), since: time.Now()}
 	if _, err := os.Stat(g.Mark); err == nil {
 		w.armed = true
+		g.blessed()
 	}
 	next := time.NewTimer(0)
 	defer next.Stop()
@@ -104,10 +119,13 @@ func (g *Gate) Run(ctx context.Context) error {
 			}
 		}
 		g.note(w, r)
+		if g.Told != nil {
+			g.Told(r)
+		}
 		if r.Healthy {
 			g.bless(w, r)
-		} else if g.hopeless(w) {
-			return g.restart(ctx, r.Why())
+		} else if g.hopeless(w) && g.count(w) {
+			return g.restart(ctx, w, r.Why())
 		}
 		next.Reset(g.pause(w))
 		select {
@@ -142,7 +160,7 @@ func (g *Gate) note(w *watch, r health.Report) {
 	if r.Healthy == w.healthy {
 		return
 	}
-	w.healthy, w.since = r.Healthy, time.Now()
+	w.healthy, w.since, w.counted = r.Healthy, time.Now(), false
 	if r.Healthy {
 		g.Log.Info("healthy")
 	} else if w.armed {
@@ -154,12 +172,16 @@ func (g *Gate) note(w *watch, r health.Report) {
 // forgets its reboots once it has been for very long.
 func (g *Gate) bless(w *watch, r health.Report) {
 	age := time.Since(w.since)
-	if !w.armed && age >= g.Timing.Stable {
+	if !w.armed && age >= g.Timing.Stable && !time.Now().Before(w.next) {
 		if err := g.arm(r); err != nil {
+			// Each attempt makes the ESP writable, where a power cut can hurt.
+			w.wait = min(max(2*w.wait, g.Timing.Interval), maxRearmWait)
+			w.next = time.Now().Add(w.wait)
 			g.Log.Error("slot is healthy, but its tries could not be made full", "err", err)
 			return
 		}
 		w.armed = true
+		g.blessed()
 	}
 	if w.armed && !w.calm && age >= calm {
 		w.calm = true
@@ -170,17 +192,22 @@ func (g *Gate) bless(w *watch, r health.Report) {
 }
 
 func (g *Gate) arm(r health.Report) error {
-	armed, err := g.Rearm()
+	boot, armed, err := g.Rearm()
 	if err != nil {
 		return err
+	}
+	if g.Boot.Unread {
+		g.Boot = boot // the entries are readable now
 	}
 	if g.Mark != "" {
 		if err := os.WriteFile(g.Mark, nil, 0o644); err != nil {
 			g.Log.Error("mark boot as good", "err", err)
 		}
 	}
-	if err := g.Memory.Bless(g.Boot.Generation, r.Passed()); err != nil {
-		g.Log.Error("remember health", "err", err)
+	if g.Boot.Generation > 0 { // 0 would stand for none
+		if err := g.Memory.Bless(g.Boot.Generation, r.Passed()); err != nil {
+			g.Log.Error("remember health", "err", err)
+		}
 	}
 	line := "slot " + g.Boot.Slot + " healthy"
 	if armed {
@@ -190,25 +217,53 @@ func (g *Gate) arm(r health.Report) error {
 	return nil
 }
 
+func (g *Gate) blessed() {
+	if g.Blessed != nil {
+		g.Blessed()
+	}
+}
+
+// onTrial reports whether a reboot takes the node nearer to the other slot.
+func (g *Gate) onTrial(w *watch) bool { return g.Boot.Trial && !w.armed }
+
 // hopeless reports whether waiting longer is of no use.
 func (g *Gate) hopeless(w *watch) bool {
-	if g.Boot.Trial && !w.armed {
+	if g.onTrial(w) {
 		return time.Since(w.started) >= g.Timing.Window
 	}
 	return time.Since(w.since) >= g.patience()
 }
 
-// patience doubles with each reboot in a row.
+// patience doubles with each reboot in a row. Where they cannot be counted, the
+// next may be the hundredth.
 func (g *Gate) patience() time.Duration {
+	if g.Memory.Lost() {
+		return longest
+	}
 	return min(g.Timing.Cure<<min(g.Memory.Reboots(), 16), longest)
 }
 
-// restart says why, remembers it, and reboots.
-func (g *Gate) restart(ctx context.Context, why string) error {
-	g.Log.Error("unhealthy: " + why + ", rebooting")
-	if err := g.Memory.Count(); err != nil {
+// count remembers the reboot that is due, and reports whether it shall happen
+// now. A disk that refuses the count will do so after the reboot, too, so that the
+// node would reboot for ever; one that hangs may be cured.
+func (g *Gate) count(w *watch) bool {
+	if w.counted {
+		return true
+	}
+	err := g.Memory.Count()
+	if err != nil {
 		g.Log.Error("remember reboot", "err", err)
 	}
+	w.counted = true
+	return err == nil || errors.Is(err, ErrHung) || g.onTrial(w)
+}
+
+// restart says why and reboots.
+func (g *Gate) restart(ctx context.Context, w *watch, why string) error {
+	if g.GiveUp != nil {
+		g.GiveUp(g.onTrial(w), why)
+	}
+	g.Log.Error("unhealthy: " + why + ", rebooting")
 	if err := g.Reboot(ctx); err != nil {
 		return err
 	}

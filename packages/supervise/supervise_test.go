@@ -36,7 +36,7 @@ func play(t *testing.T, b Boot, m *Memory, d time.Duration, healthy func(time.Du
 			}
 			return health.Report{Checks: sick}
 		},
-		Rearm:  func() (bool, error) { return b.Trial, nil },
+		Rearm:  func() (Boot, bool, error) { return b, b.Trial, nil },
 		Reboot: func(context.Context) error { rebooted = time.Since(start); cancel(); return nil },
 	}
 	if err := g.Run(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
@@ -157,11 +157,11 @@ func TestRearmIsTriedAgain(t *testing.T) {
 		mark := filepath.Join(t.TempDir(), "armed")
 		g := &Gate{Boot: trial, Timing: Defaults(), Memory: memory(t), Log: daemon.NewLog("updated", io.Discard, &console), Mark: mark,
 			Look: func(context.Context) health.Report { return health.Report{Healthy: true} },
-			Rearm: func() (bool, error) {
+			Rearm: func() (Boot, bool, error) {
 				if calls++; calls < 3 {
-					return false, errors.New("ESP is not there")
+					return Boot{}, false, errors.New("ESP is not there")
 				}
-				return true, nil
+				return trial, true, nil
 			}}
 		if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
@@ -171,6 +171,44 @@ func TestRearmIsTriedAgain(t *testing.T) {
 		}
 		if _, err := os.Stat(mark); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// An ESP that cannot be written is not made writable every few seconds.
+func TestRearmBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		calls := 0
+		g := &Gate{Boot: trial, Timing: Defaults(), Memory: memory(t), Log: quiet,
+			Look:  func(context.Context) health.Report { return health.Report{Healthy: true} },
+			Rearm: func() (Boot, bool, error) { calls++; return Boot{}, false, errors.New("read-only") }}
+		g.Run(ctx)
+		if calls < 24 || calls > 40 {
+			t.Errorf("%d attempts in a day", calls)
+		}
+	})
+}
+
+// What was not known when the node started is, once the tries are full.
+func TestBlessWithUnreadEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, again := range []Boot{{Slot: "a", Unread: true}, {Slot: "a", Generation: 7, Trial: true, TriesLeft: 5}} {
+			m := memory(t)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			blessed := 0
+			g := &Gate{Boot: Boot{Slot: "a", Unread: true}, Timing: Defaults(), Memory: m, Log: quiet,
+				Look: func(context.Context) health.Report {
+					return health.Report{Healthy: true, Checks: []health.Outcome{{Name: "link", Status: health.OK}}}
+				},
+				Blessed: func() { blessed++ },
+				Rearm:   func() (Boot, bool, error) { return again, true, nil }}
+			g.Run(ctx)
+			cancel()
+			if blessed != 1 || m.m.Generation != again.Generation || m.Counts(8, "link") != (again.Generation > 0) {
+				t.Errorf("blessed %d times, memory %+v", blessed, m.m)
+			}
 		}
 	})
 }
