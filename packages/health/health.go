@@ -9,7 +9,12 @@
 // Therefore a gate check must look at something that a reboot or the other slot
 // can cure. Checks of the world outside (link, gateway, time servers) are
 // external: they count only if they held before the update that is on trial,
-// because a host who pulls the cable must not roll back a release.
+// because a host who pulls the cable must not roll back a release. An incurable
+// check fails for everybody to see, but no reboot would help, so the node is
+// not unhealthy for it: a disk that wears out, a watchdog that is not armed.
+// What is neither can only warn.
+//
+// Checks lists what a node looks at, in one call.
 //
 // Failure: a check that hangs fails at its limit; one that panics fails.
 package health
@@ -38,9 +43,12 @@ const (
 // Check is one thing to look at.
 type Check struct {
 	Name  string
-	Needs []string // checks that must be OK or Warn for this one to make sense
-	// Gate makes a failure count; without it the worst outcome is Warn.
+	Needs []string // checks that must not fail for this one to make sense
+	// Gate makes a failure count, because a reboot or the other slot can cure it.
 	Gate bool
+	// Incurable makes a failure a Fail that does not count. A check that is
+	// neither can only warn.
+	Incurable bool
 	// External says that the cause may be outside the node.
 	External bool
 	Limit    time.Duration // 10 s if zero
@@ -79,13 +87,19 @@ type Outcome struct {
 	Reason   string    `json:"reason,omitempty"`
 	Since    time.Time `json:"since"` // of this status
 	External bool      `json:"external,omitempty"`
+	// Incurable says that no reboot cures this, so that it does not make the
+	// node unhealthy.
+	Incurable bool `json:"incurable,omitempty"`
 }
+
+// unhealthy reports whether this outcome makes the node unhealthy.
+func (o Outcome) unhealthy() bool { return o.Status == Fail && !o.Incurable }
 
 // Why names what makes the node unhealthy, for people.
 func (r Report) Why() string {
 	var out string
 	for _, c := range r.Checks {
-		if c.Status != Fail {
+		if !c.unhealthy() {
 			continue
 		}
 		if out != "" {
@@ -137,16 +151,17 @@ func New(checks []Check, version, slot string, now func() time.Time, counts func
 // Run runs all checks once. It must not be called twice at a time.
 func (s *Set) Run(ctx context.Context) Report {
 	r := Report{Version: s.version, Slot: s.slot, Healthy: true, Checks: make([]Outcome, len(s.checks))}
-	done := map[string]chan Status{}
+	passed := map[string]chan bool{}
 	for _, c := range s.checks {
-		done[c.Name] = make(chan Status, len(s.checks))
+		passed[c.Name] = make(chan bool, len(s.checks))
 	}
 	finished := make(chan int)
 	for i, c := range s.checks {
 		go func() {
-			r.Checks[i] = s.one(ctx, c, done)
+			var ok bool
+			r.Checks[i], ok = s.one(ctx, c, passed)
 			for range len(s.checks) { // for each check that may need it
-				done[c.Name] <- r.Checks[i].Status
+				passed[c.Name] <- ok
 			}
 			finished <- i
 		}()
@@ -162,31 +177,39 @@ func (s *Set) Run(ctx context.Context) Report {
 			o.Since = old.Since
 		}
 		s.last[o.Name] = *o
-		r.Healthy = r.Healthy && o.Status != Fail
+		r.Healthy = r.Healthy && !o.unhealthy()
 	}
 	return r
 }
 
-// one waits for what a check needs, runs it and judges it.
-func (s *Set) one(ctx context.Context, c Check, done map[string]chan Status) Outcome {
-	o := Outcome{Name: c.Name, Status: OK, External: c.External}
+// one waits for what a check needs, runs it and judges it. A check that failed
+// has not passed, however mildly that is judged: what needs it would only repeat
+// the same fault.
+func (s *Set) one(ctx context.Context, c Check, done map[string]chan bool) (o Outcome, passed bool) {
+	o = Outcome{Name: c.Name, Status: OK, External: c.External}
 	for _, n := range c.Needs {
-		if st := <-done[n]; st == Fail || st == Skip {
+		if !<-done[n] {
 			o.Status, o.Reason = Skip, "needs "+n
 		}
 	}
 	if o.Status == Skip {
-		return o
+		return o, false
 	}
 	err := limited(ctx, c)
 	if err == nil {
-		return o
+		return o, true
 	}
 	o.Status, o.Reason = Fail, err.Error()
-	if w := (warning{}); errors.As(err, &w) || !c.Gate || c.External && !s.counts(c.Name) {
+	switch mild := (warning{}); {
+	case errors.As(err, &mild):
+		o.Status = Warn
+		return o, true
+	case c.Incurable:
+		o.Incurable = true
+	case !c.Gate || c.External && !s.counts(c.Name):
 		o.Status = Warn
 	}
-	return o
+	return o, false
 }
 
 // limited runs a check within its limit, even if it ignores its context.

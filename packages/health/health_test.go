@@ -47,6 +47,8 @@ func TestSeverity(t *testing.T) {
 		{"warning about nothing", Check{Gate: true, Run: says(Warning(nil))}, true, Outcome{Status: OK}, true},
 		{"external, held before", Check{Gate: true, External: true, Run: says(errBroken)}, true, Outcome{Status: Fail, Reason: "broken", External: true}, false},
 		{"external, did not hold", Check{Gate: true, External: true, Run: says(errBroken)}, false, Outcome{Status: Warn, Reason: "broken", External: true}, true},
+		{"incurable", Check{Incurable: true, Run: says(errBroken)}, true, Outcome{Status: Fail, Reason: "broken", Incurable: true}, true},
+		{"incurable warns", Check{Incurable: true, Run: says(Warning(errBroken))}, true, Outcome{Status: Warn, Reason: "broken"}, true},
 		{"panics", Check{Gate: true, Run: func(context.Context) error { panic("oops") }}, true, Outcome{Status: Fail, Reason: "check panicked: oops"}, false},
 	} {
 		r := run(t, tc.counts, tc.check)
@@ -60,15 +62,20 @@ func TestDependants(t *testing.T) {
 	never := func(context.Context) error { t.Error("ran without what it needs"); return nil }
 	r := run(t, true,
 		Check{Name: "link", Gate: true, Run: says(errBroken)},
-		Check{Name: "disk", Run: says(errBroken)},
+		Check{Name: "disk", Run: says(Warning(errBroken))},
 		Check{Name: "gateway", Needs: []string{"link"}, Run: never},
 		Check{Name: "http", Needs: []string{"disk"}, Run: says(nil)},
 		Check{Name: "upstream", Needs: []string{"http", "gateway"}, Run: never},
+		Check{Name: "wear", Incurable: true, Run: says(errBroken)},
+		Check{Name: "clock", Run: says(errBroken)},
+		Check{Name: "update", Needs: []string{"clock"}, Run: never},
 	)
 	want := []Outcome{
 		{Name: "link", Status: Fail, Reason: "broken"}, {Name: "disk", Status: Warn, Reason: "broken"},
 		{Name: "gateway", Status: Skip, Reason: "needs link"}, {Name: "http", Status: OK},
 		{Name: "upstream", Status: Skip, Reason: "needs gateway"},
+		{Name: "wear", Status: Fail, Reason: "broken", Incurable: true},
+		{Name: "clock", Status: Warn, Reason: "broken"}, {Name: "update", Status: Skip, Reason: "needs clock"},
 	}
 	if d := cmp.Diff(want, r.Checks, undated); d != "" {
 		t.Errorf("outcomes (-want +got):\n%s", d)

@@ -40,60 +40,106 @@ func (k *Known) there() (path, token string, err error) {
 			return k.path, k.token, nil
 		}
 	}
-	dir := filepath.Join(k.root, KnownDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	k.path = ""
+	path, token = KnownDir+"/"+rand.Text(), rand.Text()
+	if err := k.take(filepath.Join(k.root, path), token); err != nil {
 		return "", "", fmt.Errorf("known file: %w", err)
+	}
+	k.path, k.token = path, token
+	return path, token, nil
+}
+
+// take makes the file at path out of one that a former process left, if there
+// is one: on a full disk that needs no room. All others go.
+func (k *Known) take(path, token string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fullOr(err)
 	}
 	old, err := os.ReadDir(dir)
 	if err != nil {
-		return "", "", fmt.Errorf("known file: %w", err)
+		return err
 	}
+	taken := false
 	for _, e := range old {
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-			return "", "", fmt.Errorf("known file: %w", err)
+		name := filepath.Join(dir, e.Name())
+		if !taken && e.Type().IsRegular() && os.Rename(name, path) == nil {
+			taken = true
+			continue
+		}
+		if err := os.RemoveAll(name); err != nil {
+			return err
 		}
 	}
-	k.path, k.token = KnownDir+"/"+rand.Text(), rand.Text()
-	if err := os.WriteFile(filepath.Join(k.root, k.path), []byte(k.token), 0o644); err != nil {
-		return "", "", fmt.Errorf("known file: %w", err)
+	return overwrite(path, token)
+}
+
+// overwrite writes a file's content over the old one, whose blocks it keeps.
+func overwrite(path, token string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return fullOr(err)
 	}
-	return k.path, k.token, nil
+	_, err = f.WriteAt([]byte(token), 0)
+	if err == nil {
+		err = f.Truncate(int64(len(token)))
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		// Half a file must not be taken for the server's fault.
+		return fullOr(errors.Join(err, os.Remove(path)))
+	}
+	return nil
 }
 
 // Served returns a check that gets the file from the listener at base, for
 // example "http://127.0.0.1". A certificate is not verified: HTTPS is reached
-// by address, and its own check looks at the certificate.
+// by address. While a full disk leaves no room for the file the server must
+// at least answer.
 func (k *Known) Served(base string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		path, token, err := k.there()
+		if mild := (warning{}); errors.As(err, &mild) {
+			if _, _, silent := get(ctx, base+"/"+KnownDir+"/none"); silent != nil {
+				return silent
+			}
+		}
 		if err != nil {
 			return err
 		}
-		client := &http.Client{Transport: &http.Transport{
-			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
-			DialContext:       (&net.Dialer{}).DialContext,
-		}}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/"+path, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return bare(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(resp.Body, 1024))
+		status, body, err := get(ctx, base+"/"+path)
 		switch {
 		case err != nil:
-			return fmt.Errorf("read answer: %w", err)
-		case resp.StatusCode != http.StatusOK:
-			return fmt.Errorf("answer %s to a file that is there", resp.Status)
-		case string(body) != token:
+			return err
+		case status != http.StatusOK:
+			return fmt.Errorf("answer %d %s to a file that is there", status, http.StatusText(status))
+		case body != token:
 			return errors.New("answer is not the file's content")
 		}
 		return nil
 	}
+}
+
+// get makes one request on a connection of its own.
+func get(ctx context.Context, url string) (status int, body string, err error) {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+		DialContext:       (&net.Dialer{}).DialContext,
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", bare(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1024))
+	if err != nil {
+		return 0, "", fmt.Errorf("read answer: %w", err)
+	}
+	return resp.StatusCode, string(b), nil
 }
 
 // bare strips the random URL, so that the reason of a failure stays the same.
