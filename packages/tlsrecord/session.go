@@ -11,7 +11,8 @@
 // none. How many records were sent under the new keys (Finished in TLS 1.2,
 // session tickets in TLS 1.3) is not assumed but found by opening the last record
 // that crypto/tls wrote; what cannot be explained is an error, and the caller goes
-// on with crypto/tls. TLS 1.3 and 1.2 with AES-GCM and ChaCha20-Poly1305; no
+// on with crypto/tls; so it is with every session that is resumed in TLS 1.2, whose
+// secret crypto/tls does not tell. TLS 1.3 and 1.2 with AES-GCM and ChaCha20-Poly1305; no
 // renegotiation, no KeyUpdate, no early data. Whatever is not application data
 // ends the connection: an alert is ErrClosed, anything else ErrSurprise, after
 // which nothing more can be read; what came before it is still good. A half is
