@@ -46,6 +46,7 @@ func Check() []Tool {
 		{"nginx-light", []string{"nginx"}},
 		{"radvd", []string{"radvd"}},
 		{"reprepro", []string{"reprepro"}},
+		{"rsyslog-gnutls", []string{"/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so"}},
 		{"wget", []string{"wget"}},
 	}
 }

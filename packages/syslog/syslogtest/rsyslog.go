@@ -1,0 +1,164 @@
+// Package syslogtest runs a real collector for tests: rsyslog with TLS on a port
+// of loopback, writing what it gets to a file.
+//
+// It needs rsyslogd and its gnutls driver; it ends only what it started.
+package syslogtest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Collector is an rsyslog that can be stopped and started again on its port.
+type Collector struct {
+	*testing.T
+	Addr string
+	// CA is the PEM of the authority that signed for it.
+	CA  string
+	dir string
+	cmd *exec.Cmd
+}
+
+const config = `
+global(workDirectory="DIR"
+  defaultNetstreamDriver="gtls"
+  defaultNetstreamDriverCAFile="DIR/ca.pem"
+  defaultNetstreamDriverCertFile="DIR/ca.pem"
+  defaultNetstreamDriverKeyFile="DIR/key.pem"
+  maxMessageSize="16k")
+module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
+template(name="form" type="string" string="%pri% %timestamp:::date-rfc3339% %hostname% %app-name% %msgid% %msg%\n")
+input(type="imtcp" address="127.0.0.1" port="PORT")
+action(type="omfile" file="DIR/out" template="form" asyncWriting="off" flushOnTXEnd="on")
+`
+
+// New prepares a collector; Start runs it.
+func New(t *testing.T) *Collector {
+	t.Helper()
+	c := &Collector{T: t, dir: t.TempDir()}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	c.must(err)
+	c.Addr = l.Addr().String()
+	l.Close()
+	c.certify()
+	_, port, err := net.SplitHostPort(c.Addr)
+	c.must(err)
+	text := strings.NewReplacer("DIR", c.dir, "PORT", port).Replace(config)
+	c.must(os.WriteFile(filepath.Join(c.dir, "rsyslog.conf"), []byte(text), 0o600))
+	return c
+}
+
+func (c *Collector) must(err error) {
+	c.Helper()
+	if err != nil {
+		c.Fatal(err)
+	}
+}
+
+// certify makes a certificate for loopback that signs itself.
+func (c *Collector) certify() {
+	c.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c.must(err)
+	cert := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "collector"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
+	c.must(err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	c.must(err)
+	c.CA = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	c.must(os.WriteFile(filepath.Join(c.dir, "ca.pem"), []byte(c.CA), 0o600))
+	c.must(os.WriteFile(filepath.Join(c.dir, "key.pem"),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+}
+
+// Start runs rsyslog until Stop or the test's end.
+func (c *Collector) Start() {
+	c.Helper()
+	c.cmd = exec.CommandContext(c.Context(), "rsyslogd", "-n", "-f", filepath.Join(c.dir, "rsyslog.conf"),
+		"-i", filepath.Join(c.dir, "pid"))
+	log, err := os.Create(filepath.Join(c.dir, "output"))
+	c.must(err)
+	defer log.Close()
+	c.cmd.Stdout, c.cmd.Stderr = log, log
+	c.must(c.cmd.Start())
+	c.Cleanup(c.Stop)
+	c.await("rsyslogd does not listen", func() bool {
+		conn, err := net.Dial("tcp", c.Addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// Stop ends rsyslog.
+func (c *Collector) Stop() {
+	if c.cmd == nil {
+		return
+	}
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err == nil {
+		_ = c.cmd.Wait() // how it ends does not matter
+	}
+	c.cmd = nil
+}
+
+// await waits until a condition holds.
+func (c *Collector) await(what string, ok func() bool) {
+	c.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			output, err := os.ReadFile(filepath.Join(c.dir, "output"))
+			c.Fatalf("%s; it says: %s (%v); it got:\n%s", what, output, err, strings.Join(c.Lines(), "\n"))
+		}
+	}
+}
+
+// Lines returns what rsyslog has written: priority, time, host, app, kind, text.
+func (c *Collector) Lines() []string {
+	c.Helper()
+	data, err := os.ReadFile(filepath.Join(c.dir, "out"))
+	if err != nil && !os.IsNotExist(err) {
+		c.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+}
+
+// Await waits until a line ends in each of the texts, and returns those lines.
+func (c *Collector) Await(texts ...string) []string {
+	c.Helper()
+	var found []string
+	c.await("the collector lacks some of "+strings.Join(texts, "; "), func() bool {
+		found = found[:0]
+		for _, text := range texts {
+			for _, line := range c.Lines() {
+				if strings.HasSuffix(line, text) {
+					found = append(found, line)
+					break
+				}
+			}
+		}
+		return len(found) == len(texts)
+	})
+	return found
+}
