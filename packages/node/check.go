@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -27,6 +28,7 @@ func (d *decoder) fleetFrom(f Fleet) Fleet {
 	d.keep("acme.email", &f.ACME.Email, isEmail, "is not an e-mail address", "write it like noc@example.net")
 	f.Update.URLs = d.strings("update.urls", f.Update.URLs, isURL, "is not an http or https URL", "write it like https://updates.example.net/fleet/")
 	d.keep("telemetry.syslog", &f.Telemetry.Syslog, isHostPort, "is not host or host:port", "write it like logs.example.net:6514")
+	d.keep("telemetry.syslog_ca", &f.Telemetry.SyslogCA, isCertificates, "holds no certificate", "write the authority's certificate in PEM form, line ends as \\n")
 	d.keep("telemetry.metrics", &f.Telemetry.Metrics, isURL, "is not an http or https URL", "write it like https://metrics.example.net/write")
 	f.Projects = d.projects(f.Projects)
 	return f
@@ -232,6 +234,8 @@ func isURL(s string) bool {
 }
 
 func isHTTPS(s string) bool { return isURL(s) && strings.HasPrefix(s, "https:") }
+
+func isCertificates(s string) bool { return x509.NewCertPool().AppendCertsFromPEM([]byte(s)) }
 
 func isEmail(s string) bool {
 	local, domain, ok := strings.Cut(s, "@")

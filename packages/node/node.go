@@ -70,8 +70,9 @@ type Update struct {
 
 // Telemetry names the collectors.
 type Telemetry struct {
-	Syslog  string `json:"syslog"`  // host[:port] of RFC 5424 over TLS
-	Metrics string `json:"metrics"` // http or https URL
+	Syslog   string `json:"syslog"`    // host[:port] of RFC 5424 over TLS
+	SyslogCA string `json:"syslog_ca"` // PEM of whoever certifies it; empty: the public authorities
+	Metrics  string `json:"metrics"`   // http or https URL
 }
 
 // Node is one machine.
