@@ -37,4 +37,5 @@ const (
 	AcmeD    = 804
 	ConsoleD = 805
 	NTPD     = 806
+	LogD     = 807
 )
