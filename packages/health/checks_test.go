@@ -16,9 +16,11 @@ import (
 
 // verdict is the status that a gate check with this error gets, and why.
 func verdict(err error) string {
-	switch w := (warning{}); {
+	switch w, f := (warning{}), fact(""); {
 	case err == nil:
 		return "ok"
+	case errors.As(err, &f):
+		return "ok: " + err.Error()
 	case errors.As(err, &w):
 		return "warn: " + err.Error()
 	default:
@@ -44,12 +46,15 @@ func TestKnownFile(t *testing.T) {
 	defer empty.Close()
 	wrong := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("hello")) }))
 	defer wrong.Close()
+	full := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+	defer full.Close()
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	for base, want := range map[string]string{
 		good.URL:  "ok",
 		empty.URL: "fail: answer 404 Not Found to a file that is there",
 		wrong.URL: "fail: answer is not the file's content",
+		full.URL:  "warn: server is full",
 		gone.URL:  "fail: dial tcp " + strings.TrimPrefix(gone.URL, "http://") + ": connect: connection refused",
 	} {
 		if got := verdict(k.Served(base)(t.Context())); got != want {
@@ -73,6 +78,43 @@ func TestKnownFileComesBack(t *testing.T) {
 	}
 }
 
+func TestKnownFileOnAFullDisk(t *testing.T) {
+	root := mount(t, "size=64k")
+	s := httptest.NewServer(http.FileServer(http.Dir(root)))
+	defer s.Close()
+	former := NewKnown(root)
+	if err := former.Served(s.URL)(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	old := former.path
+	if err := os.WriteFile(root+"/big", make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("disk is not full: %v", err)
+	}
+	k := NewKnown(root)
+	if got := verdict(k.Served(s.URL)(t.Context())); got != "ok" || k.path == old {
+		t.Errorf("with a former file: %s, path %q after %q", got, k.path, old)
+	}
+	if err := os.RemoveAll(filepath.Join(root, KnownDir)); err != nil {
+		t.Fatal(err)
+	}
+	// Take the room that this left.
+	f, err := os.OpenFile(root+"/big", os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if got := verdict(k.Served(s.URL)(t.Context())); !strings.HasPrefix(got, "warn: ") || !strings.HasSuffix(got, "no space left on device") {
+		t.Errorf("without one: %s", got)
+	}
+	s.Close()
+	if got := verdict(k.Served(s.URL)(t.Context())); !strings.HasSuffix(got, "connection refused") || !strings.HasPrefix(got, "fail: ") {
+		t.Errorf("and no server: %s", got)
+	}
+}
+
 // mount makes a small file system in memory for the test.
 func mount(t *testing.T, options string) string {
 	t.Helper()
@@ -93,7 +135,7 @@ func TestDisk(t *testing.T) {
 		}
 	}
 	check("empty", Writable(dir), "ok")
-	check("empty", Space(dir, 5), "ok")
+	check("empty", Space(dir, 5), "ok: 0.0 of 0.0 GiB free")
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("the check leaves %v", left)
 	}
@@ -129,9 +171,9 @@ func TestExt4Errors(t *testing.T) {
 
 func TestReports(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	project := func(file string) func(context.Context) error {
-		return Project(file, 48*time.Hour, func() time.Time { return now })
-	}
+	clock := func() time.Time { return now }
+	project := func(file string) func(context.Context) error { return Project(file, 48*time.Hour, clock) }
+	update := func(file string) func(context.Context) error { return Update(file, clock) }
 	for _, tc := range []struct {
 		check      func(string) func(context.Context) error
 		file, want string
@@ -153,9 +195,17 @@ func TestReports(t *testing.T) {
 		{Clock, `{"error":"timeout"}`, "fail: no time server heard: timeout"},
 		{project, `{"last_update":"2026-11-21T00:00:00Z","serving":true}`, "ok"},
 		{project, `{"last_update":"2026-11-21T00:00:00Z"}`, "fail: not served until its publication is complete"},
-		{project, `{"last_update":"2026-11-18T12:00:00Z","serving":true,"error_msg":"refused"}`, "fail: last synchronised 72h0m0s ago: refused"},
-		{project, `{"last_update":"2026-11-18T12:00:00Z","serving":true}`, "fail: last synchronised 72h0m0s ago"},
+		{project, `{"last_update":"2026-11-18T12:00:00Z","serving":true,"error_msg":"refused"}`, "fail: last synchronised 3 days ago: refused"},
+		{project, `{"last_update":"2026-11-18T12:00:00Z","serving":true}`, "fail: last synchronised 3 days ago"},
 		{project, `{"error_msg":"refused"}`, "fail: never synchronised: refused"},
+		{project, `{"status":"syncing"}`, "ok: first synchronisation is running"},
+		{project, `{"last_update":"2026-11-21T00:00:00Z","serving":true,"stale":true,"content_time":"2026-11-19T12:00:00Z"}`, "fail: upstream itself is 2 days old"},
+		{update, `{"version":"1","last_check":"2026-11-21T00:00:00Z"}`, "ok"},
+		{update, `{"version":"1"}`, "ok"},
+		{update, `{"state":"download","version":"1","target":"2"}`, "ok: download 2"},
+		{update, `{"version":"1","last_check":"2026-11-21T00:00:00Z","error_msg":"signature"}`, "warn: signature"},
+		{update, `{"version":"1","last_check":"2026-11-10T00:00:00Z"}`, "warn: last look for releases 11 days ago"},
+		{update, `{`, "warn: report: unexpected end of JSON input"},
 		{project, `{}`, "fail: not synchronised yet"},
 	} {
 		file := filepath.Join(t.TempDir(), "report")

@@ -65,7 +65,9 @@ func Space(dir string, percent uint64) func(context.Context) error {
 		if st.Ffree*100 < st.Files*percent {
 			return fmt.Errorf("room for %d more files, less than %d %%", st.Ffree, percent)
 		}
-		return nil
+		const gib = 1 << 30
+		size := uint64(st.Bsize)
+		return Fact(fmt.Sprintf("%.1f of %.1f GiB free", float64(st.Bavail*size)/gib, float64(st.Blocks*size)/gib))
 	}
 }
 

@@ -52,7 +52,7 @@ type Check struct {
 	// External says that the cause may be outside the node.
 	External bool
 	Limit    time.Duration // 10 s if zero
-	// Run returns nil, an error, or one made with Warning.
+	// Run returns nil, an error, or one made with Warning or Fact.
 	Run func(ctx context.Context) error
 }
 
@@ -71,6 +71,14 @@ func Warning(err error) error {
 	return warning{err}
 }
 
+// fact is what a check that passed has found.
+type fact string
+
+func (f fact) Error() string { return string(f) }
+
+// Fact makes a check pass with something to say to people.
+func Fact(text string) error { return fact(text) }
+
 // Report is /run/health.json.
 type Report struct {
 	Time    time.Time `json:"time"`
@@ -84,8 +92,8 @@ type Report struct {
 type Outcome struct {
 	Name     string    `json:"name"`
 	Status   Status    `json:"status"`
-	Reason   string    `json:"reason,omitempty"`
-	Since    time.Time `json:"since"` // of this status
+	Reason   string    `json:"reason,omitempty"` // why; for OK a fact, if there is one
+	Since    time.Time `json:"since"`            // of this status
 	External bool      `json:"external,omitempty"`
 	// Incurable says that no reboot cures this, so that it does not make the
 	// node unhealthy.
@@ -200,7 +208,10 @@ func (s *Set) one(ctx context.Context, c Check, done map[string]chan bool) (o Ou
 		return o, true
 	}
 	o.Status, o.Reason = Fail, err.Error()
-	switch mild := (warning{}); {
+	switch mild, found := (warning{}), fact(""); {
+	case errors.As(err, &found):
+		o.Status = OK
+		return o, true
 	case errors.As(err, &mild):
 		o.Status = Warn
 		return o, true

@@ -110,6 +110,8 @@ func (k *Known) Served(base string) func(context.Context) error {
 		switch {
 		case err != nil:
 			return err
+		case status == http.StatusServiceUnavailable: // more guests than seats
+			return Warning(errors.New("server is full"))
 		case status != http.StatusOK:
 			return fmt.Errorf("answer %d %s to a file that is there", status, http.StatusText(status))
 		case body != token:

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // The checks below read what other daemons report of themselves; each reads
@@ -136,36 +135,6 @@ func Clock(file string) func(context.Context) error {
 		}
 		if !c.Synced {
 			return fmt.Errorf("no time server heard: %s", c.Error)
-		}
-		return nil
-	}
-}
-
-// Project returns a check that a project's last synchronisation is not older
-// than limit. Its state is in file.
-func Project(file string, limit time.Duration, now func() time.Time) func(context.Context) error {
-	return func(context.Context) error {
-		var p struct {
-			Status     string    `json:"status"`
-			LastUpdate time.Time `json:"last_update"`
-			Error      string    `json:"error_msg"`
-			Serving    bool      `json:"serving"`
-		}
-		if err := read(file, &p); err != nil {
-			return err
-		}
-		age := now().Sub(p.LastUpdate)
-		switch {
-		case p.LastUpdate.IsZero() && p.Error != "":
-			return fmt.Errorf("never synchronised: %s", p.Error)
-		case p.LastUpdate.IsZero():
-			return errors.New("not synchronised yet")
-		case !p.Serving:
-			return errors.New("not served until its publication is complete")
-		case age > limit && p.Error != "":
-			return fmt.Errorf("last synchronised %v ago: %s", age.Round(time.Minute), p.Error)
-		case age > limit:
-			return fmt.Errorf("last synchronised %v ago", age.Round(time.Minute))
 		}
 		return nil
 	}
