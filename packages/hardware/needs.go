@@ -86,7 +86,8 @@ func programs() []program {
 		{"init", true, []string{ // gokrazy mounts the ESP and /perm before anyone could load modules
 			"vfat", "nls_cp437", "nls_ascii", "nls_utf8", "nls_iso8859_1", "efivarfs",
 		}},
-		{"updated", false, []string{"vfat", "efivarfs", "efi_pstore"}},
+		{"updated", false, []string{"vfat", "efivarfs"}},
+		{"logd", false, []string{"efi_pstore"}},
 		{"netd", false, []string{
 			"bonding", "8021q", "sch_fq", "tcp_bbr",
 			"nf_tables", "nf_conntrack", "nft_ct", "nft_limit", "nft_connlimit", "nft_quota", "nft_log", "nf_log_syslog",
