@@ -12,6 +12,10 @@
 // watched (the kernel's limit on watches, an unreadable directory) is answered
 // and not kept. If the kernel drops notifications, everything is dropped.
 //
+// When an edition comes out (package mirror/edition), all items of its project
+// are dropped in the same step, before any of its files is in the tree. While it
+// is out, what it covers is answered and not kept.
+//
 // An item that is in use stays valid, and so does its file: a response that has
 // begun is completed from the version that it began with.
 package cache
@@ -79,7 +83,8 @@ type Cache struct {
 	tree   *tree.Tree
 	root   string // the web root's path
 	limits Limits
-	notify int // inotify
+	notify int   // inotify
+	press  int32 // the watch of the folder of editions, -1 if there is none
 
 	seed  maphash.Seed
 	asked [1024]atomic.Uint64 // hashes of missing names
@@ -99,11 +104,13 @@ func New(t *tree.Tree, root string, limits Limits) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cache: inotify: %w", err)
 	}
-	return &Cache{
-		tree: t, root: root, limits: limits, notify: fd,
+	c := &Cache{
+		tree: t, root: root, limits: limits, notify: fd, press: -1,
 		items: map[string]*Item{}, dirs: map[string]*dir{}, wds: map[int32]*dir{},
 		buf: make([]byte, 64<<10), seed: maphash.MakeSeed(),
-	}, nil
+	}
+	c.followEditions()
+	return c, nil
 }
 
 // FD is readable while changes wait for Sync.
@@ -179,7 +186,7 @@ func (c *Cache) keep(key string, item *Item, deps []counted) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	size := int64(len(item.Body))
-	if !unchanged(deps) || size > c.limits.Bytes/4 {
+	if !unchanged(deps) || size > c.limits.Bytes/4 || c.covered(deps) {
 		return
 	}
 	if old := c.items[key]; old != nil {

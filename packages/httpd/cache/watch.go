@@ -128,10 +128,13 @@ func (c *Cache) apply(buf []byte) []byte {
 	d := c.wds[wd]
 	switch {
 	case mask&unix.IN_Q_OVERFLOW != 0:
+		c.loadEditions()
 		for _, d := range c.dirs {
 			d.changes++
 		}
 		c.clear()
+	case wd == c.press:
+		c.loadEditions()
 	case d == nil:
 	case mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_UNMOUNT|unix.IN_IGNORED) != 0:
 		c.lose(d)

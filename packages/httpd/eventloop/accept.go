@@ -58,6 +58,9 @@ func (l *loop) remove(c *conn) {
 		l.finish(c, c.out)
 		c.out = nil
 	}
+	if c.tls != nil {
+		l.unsent -= len(c.tls.unsent)
+	}
 	if c.client != nil {
 		c.client.Done()
 	}
@@ -68,6 +71,7 @@ func (l *loop) remove(c *conn) {
 
 // end closes a connection.
 func (l *loop) end(c *conn) {
+	l.farewell(c)
 	l.remove(c)
 	if c.fd >= 0 {
 		rawClose(c.fd)

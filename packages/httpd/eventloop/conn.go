@@ -24,8 +24,9 @@ type conn struct {
 	deadline int64  // Unix seconds
 	in       []byte // bytes of requests not answered yet
 	out      *output
-	waits    uint32 // the events that the poller waits for
-	helped   bool   // a helper works for it; the loop leaves it alone
+	tls      *secure // nil on a plain connection
+	waits    uint32  // the events that the poller waits for
+	helped   bool    // a helper works for it; the loop leaves it alone
 	question *asked
 	last     bool // close after the response
 }

@@ -100,9 +100,12 @@ func (l *loop) done(id connID, resp *answer.Response) {
 // resume goes on with connections whose helpers are done.
 func (l *loop) resume() {
 	l.mu.Lock()
-	results := l.results
-	l.results = nil
+	results, arrivals := l.results, l.arrivals
+	l.results, l.arrivals = nil, nil
 	l.mu.Unlock()
+	for _, a := range arrivals {
+		l.enter(a)
+	}
 	for _, r := range results {
 		c := l.conns[r.id.slot]
 		switch {

@@ -73,6 +73,7 @@ type Config struct {
 	// Admit is asked for every connection and lets it in or returns the status
 	// to refuse it with: 403, 429 or 503.
 	Admit    func(peer netip.Addr, now time.Time) (Client, int)
+	Door     *Door // further connections, under TLS; nil for none
 	Loops    int
 	Timeouts Timeouts
 	Grace    time.Duration
@@ -94,6 +95,7 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	var wg sync.WaitGroup
 	errs := make([]error, c.Loops)
 	loops, err := newLoops(listener, &c, disk)
+	c.Door.open(loops)
 	for i, loop := range loops {
 		defer rawClose(loop.wake.fd) // helpers may signal until they have ended
 		stop := context.AfterFunc(ctx, loop.wake.signal)
@@ -103,6 +105,7 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 		})
 	}
 	wg.Wait()
+	c.Door.shut(loops)
 	disk.close()
 	return errors.Join(append(errs, err)...)
 }

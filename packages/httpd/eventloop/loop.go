@@ -14,6 +14,8 @@ import (
 
 	"micromirror/packages/httpd/accesslog"
 	"micromirror/packages/httpd/answer"
+	"micromirror/packages/httpd/wire"
+	"micromirror/packages/tlsrecord"
 )
 
 // loop is one event loop. Only its own goroutine touches it, wake and woken
@@ -41,13 +43,18 @@ type loop struct {
 	scratch output
 	segment [1]answer.Segment // body of scratch
 	log     []byte
+	sealed  []byte   // what is read under TLS
+	stage   []byte   // sealed for the connection that is being sent to
+	parts   [][]byte // where file content goes on the stage
+	unsent  int      // bytes that connections keep because their sockets are full
 
 	stopping bool
 	listens  bool
 	giveUp   time.Time
 
-	mu      sync.Mutex
-	results []result // of helpers
+	mu       sync.Mutex
+	results  []result  // of helpers
+	arrivals []Arrival // through Config.Door
 }
 
 // Slots below zero are not connections.
@@ -69,7 +76,8 @@ func newLoop(listener int, c *Config, d *disk) (*loop, error) {
 	}
 	l := &loop{
 		config: c, epoll: epoll, listener: listener, disk: d,
-		buf: make([]byte, readSize), head: make([]byte, 0, 32<<10), log: make([]byte, 0, 2*logSize),
+		buf: make([]byte, readSize+wire.MaxHead+tlsrecord.MaxRecord), sealed: make([]byte, tlsrecord.MaxRecord),
+		stage: make([]byte, 0, stageSize), head: make([]byte, 0, 32<<10), log: make([]byte, 0, 2*logSize),
 	}
 	if l.wake, err = newWaker(); err != nil {
 		return nil, err

@@ -12,12 +12,13 @@ import (
 	"micromirror/packages/httpd/answer"
 	"micromirror/packages/httpd/conditional"
 	"micromirror/packages/httpd/wire"
+	"micromirror/packages/tlsrecord"
 )
 
 // receive reads from a connection and answers the requests that are complete.
 func (l *loop) receive(c *conn) {
 	kept := copy(l.buf, c.in)
-	n, e := rawRead(c.fd, l.buf[kept:])
+	n, e := l.read(c, l.buf[kept:])
 	switch {
 	case e == unix.EAGAIN || e == unix.EINTR:
 		return
@@ -78,6 +79,10 @@ func (l *loop) respond(c *conn, r *wire.Request) bool {
 	*o = output{body: l.segment[:0]}
 	o.record.Line, o.record.Referer, o.record.UserAgent = r.Line, r.Referer, r.UserAgent
 	o.record.Peer, o.record.Time = c.peer, l.now
+	if c.tls != nil {
+		o.record.TLS = c.tls.version
+		c.last = c.last || c.tls.session.Worn()
+	}
 	if status := c.client.Request(l.now, r.UserAgent); status != 0 {
 		l.fromResponse(c, o, r.Head, r.HTTP10, l.config.Site.Refuse(status))
 		l.start(c, o)
@@ -202,7 +207,7 @@ func (l *loop) handOver(c *conn, data []byte) {
 	control(l.epoll, unix.EPOLL_CTL_DEL, c.fd, &unix.EpollEvent{})
 	data = bytes.Clone(data)
 	file := os.NewFile(uintptr(c.fd), "connection")
-	client := c.client
+	client, s := c.client, c.tls
 	c.client = nil
 	l.remove(c)
 	socket, err := net.FileConn(file)
@@ -211,15 +216,23 @@ func (l *loop) handOver(c *conn, data []byte) {
 		client.Done()
 		return
 	}
-	l.config.Unusual(&handedOver{Conn: socket, read: data, done: sync.OnceFunc(client.Done)}, client)
+	h := &handedOver{Conn: socket, read: data, done: sync.OnceFunc(client.Done)}
+	if s != nil {
+		h.Conn, h.read, h.session = tlsrecord.NewConn(socket, s.session, data), nil, s.session
+	}
+	l.config.Unusual(h, client)
 }
 
 // handedOver is a connection whose first bytes have been read already.
 type handedOver struct {
 	net.Conn
-	read []byte
-	done func()
+	read    []byte
+	done    func()
+	session *tlsrecord.Session
 }
+
+// Session returns the TLS session, nil on a plain connection.
+func (h *handedOver) Session() *tlsrecord.Session { return h.session }
 
 func (h *handedOver) Read(p []byte) (int, error) {
 	if len(h.read) > 0 {
@@ -238,8 +251,8 @@ func (h *handedOver) Close() error {
 // CloseWrite lets net/http end its side first, so that a client that is still
 // sending gets to read the refusal.
 func (h *handedOver) CloseWrite() error {
-	if tcp, ok := h.Conn.(*net.TCPConn); ok {
-		return tcp.CloseWrite()
+	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package eventloop
 
 import (
+	"syscall"
+
 	"golang.org/x/sys/unix"
 
 	"micromirror/packages/httpd/answer"
@@ -137,12 +139,20 @@ func bytesOf(o *output, s *answer.Segment) ([]byte, bool) {
 
 // send sends as much as the socket takes, up to a slice.
 func (l *loop) send(c *conn, o *output) progress {
+	p := l.sendOutput(c, o)
+	if c.seals() {
+		return l.deliver(c, p)
+	}
+	return p
+}
+
+func (l *loop) sendOutput(c *conn, o *output) progress {
 	for len(o.head) > 0 {
 		flags := 0
 		if len(o.body) > 0 {
 			flags = unix.MSG_MORE
 		}
-		n, e := rawSend(c.fd, o.head, flags)
+		n, e := l.write(c, o.head, flags)
 		if e != 0 {
 			return sendError(e)
 		}
@@ -179,7 +189,7 @@ func (l *loop) sendSegment(c *conn, o *output, s *answer.Segment, room int64) (i
 		if len(o.body) > 1 {
 			flags = unix.MSG_MORE
 		}
-		n, e := rawSend(c.fd, data[o.off:o.off+length], flags)
+		n, e := l.write(c, data[o.off:o.off+length], flags)
 		if e != 0 {
 			return 0, sendError(e)
 		}
@@ -200,7 +210,7 @@ func (l *loop) sendPages(c *conn, o *output, off, length int64) (int64, progress
 		o.item.Release() // every helper is busy: this loop reads by itself
 		transmit = sendFileSlowly
 	}
-	n, e := transmit(c.fd, o.item.File.FD(), &off, int(length))
+	n, e := l.transmit(c, o.item.File.FD(), off, int(length), transmit)
 	switch {
 	case e != 0:
 		return 0, sendError(e)
@@ -208,6 +218,17 @@ func (l *loop) sendPages(c *conn, o *output, off, length int64) (int64, progress
 		return 0, broken
 	}
 	return int64(n), complete
+}
+
+// transmit sends a part of a file in the way given, or seals it.
+func (l *loop) transmit(c *conn, file int, off int64, n int, way func(sock, file int, off *int64, n int) (int, syscall.Errno)) (int, syscall.Errno) {
+	if c.tls != nil {
+		c.tls.session.Count(n)
+	}
+	if c.seals() {
+		return l.sealFile(c, file, off, n)
+	}
+	return way(c.fd, file, &off, n)
 }
 
 // warm is for how long, in seconds, a small file that was found in memory is

@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"micromirror/packages/tlsrecord"
 )
 
 // The calls below go straight to the kernel without telling Go's scheduler, which
@@ -56,6 +58,16 @@ func sendFile(sock, file int, off *int64, n int) (int, syscall.Errno) {
 func sendFileSlowly(sock, file int, off *int64, n int) (int, syscall.Errno) {
 	r, _, e := syscall.Syscall6(unix.SYS_SENDFILE, uintptr(sock), uintptr(file), uintptr(unsafe.Pointer(off)), uintptr(n), 0, 0)
 	return int(r), e
+}
+
+// readParts reads pages that are in memory into several places.
+func readParts(file int, parts [][]byte, off int64) (int, syscall.Errno) {
+	var iov [burst / tlsrecord.MaxPlain]unix.Iovec
+	for i, p := range parts {
+		iov[i] = unix.Iovec{Base: &p[0], Len: uint64(len(p))}
+	}
+	n, _, e := syscall.RawSyscall6(unix.SYS_PREADV, uintptr(file), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(parts)), uintptr(off), 0, 0)
+	return int(n), e
 }
 
 // resident says whether the page at off can be sent without reading the disk. A

@@ -35,6 +35,38 @@ func (t *Tree) ReadDir(dir *File) ([]Entry, error) {
 	}
 	defer unix.Close(fd)
 	var d dirReader
+	if over := t.overlay(dir.Name); over >= 0 {
+		defer unix.Close(over)
+		if err := t.collect(&d, dir, over); err != nil {
+			return nil, err
+		}
+		d.mask()
+	}
+	if err := t.collect(&d, dir, fd); err != nil {
+		return nil, err
+	}
+	return d.finish(), nil
+}
+
+// overlay opens what an edition holds of a directory, -1 if none does.
+func (t *Tree) overlay(name string) int {
+	out := t.Editions()
+	if out.Empty() {
+		return -1
+	}
+	_, resolved, err := t.Trace(name)
+	if err != nil {
+		return -1
+	}
+	fd, err := out.Open(resolved, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
+// collect adds what the directory open as fd holds.
+func (t *Tree) collect(d *dirReader, dir *File, fd int) error {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := unix.Getdents(fd, buf)
@@ -42,10 +74,10 @@ func (t *Tree) ReadDir(dir *File) ([]Entry, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read directory %q: %w", dir.Name, classify(err))
+			return fmt.Errorf("read directory %q: %w", dir.Name, classify(err))
 		}
 		if n == 0 {
-			return d.finish(), nil
+			return nil
 		}
 		for rest := buf[:n]; len(rest) > 0; {
 			var name []byte
@@ -63,9 +95,27 @@ type dirReader struct {
 	entries []Entry
 	names   []byte
 	ends    []int
+	masked  map[string]bool // entries that are there already, nil for none
+}
+
+// mask makes what was added so far hide entries of the same name that follow.
+// Directories do not: they are in the served tree, with all their entries.
+func (d *dirReader) mask() {
+	d.masked = map[string]bool{}
+	var above dirReader
+	for _, e := range d.finish() {
+		if !e.Dir || e.Link {
+			d.masked[e.Name] = true
+			above.add(e, []byte(e.Name))
+		}
+	}
+	d.entries, d.names, d.ends = above.entries, above.names, above.ends
 }
 
 func (d *dirReader) add(e Entry, name []byte) {
+	if d.masked[string(name)] {
+		return
+	}
 	d.entries = append(d.entries, e)
 	d.names = append(d.names, name...)
 	d.ends = append(d.ends, len(d.names))

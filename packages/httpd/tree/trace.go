@@ -43,7 +43,7 @@ func (t *Tree) Trace(name string) (deps []Dep, resolved string, err error) {
 		}
 		deps = append(deps, Dep{cur, part})
 		next := path.Join(cur, part)
-		n, err := unix.Readlinkat(int(t.root.Fd()), next, buf)
+		n, err := t.readlink(next, buf)
 		switch {
 		case errors.Is(err, unix.EINVAL):
 			cur = next
@@ -60,4 +60,15 @@ func (t *Tree) Trace(name string) (deps []Dep, resolved string, err error) {
 		todo = append(strings.Split(target, "/"), todo...)
 	}
 	return deps, cur, nil
+}
+
+// readlink reads a link, EINVAL for what is none, where an edition or else the
+// served tree has something under the name.
+func (t *Tree) readlink(name string, buf []byte) (int, error) {
+	if out := t.Editions(); !out.Empty() {
+		if n, err := out.Readlink(name, buf); !errors.Is(err, unix.ENOENT) {
+			return n, err
+		}
+	}
+	return unix.Readlinkat(int(t.root.Fd()), name, buf)
 }

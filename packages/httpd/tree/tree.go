@@ -6,6 +6,9 @@
 // may read are opened: a file without the read bit for others is forbidden even
 // where the process could read it, because upstream meant it so.
 //
+// While an edition is out (package mirror/edition), names that it holds mean its
+// files.
+//
 // Failures are one of the package's errors: ErrNotExist, ErrPermission, ErrBusy
 // (out of descriptors or memory: try again later) or, for a broken disk, what
 // the kernel said.
@@ -16,9 +19,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"micromirror/packages/mirror/edition"
 )
 
 // The errors that a lookup ends with.
@@ -29,7 +35,10 @@ var (
 )
 
 // Tree is an open web root.
-type Tree struct{ root *os.File }
+type Tree struct {
+	root     *os.File
+	editions atomic.Pointer[edition.Set]
+}
 
 // Open opens dir as the web root.
 func Open(dir string) (*Tree, error) {
@@ -37,11 +46,17 @@ func Open(dir string) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open web root: %w", err)
 	}
-	return &Tree{root}, nil
+	return &Tree{root: root}, nil
 }
 
 // Close releases the root.
 func (t *Tree) Close() error { return t.root.Close() }
+
+// SetEditions says which editions are out from now on.
+func (t *Tree) SetEditions(s *edition.Set) { t.editions.Store(s) }
+
+// Editions are those that SetEditions was given.
+func (t *Tree) Editions() *edition.Set { return t.editions.Load() }
 
 // Lookup opens the file or directory that name, as Clean returns it, means.
 func (t *Tree) Lookup(name string) (*File, error) {
@@ -65,9 +80,44 @@ func (t *Tree) Exists(name string) error {
 	return f.Close()
 }
 
-// open resolves name beneath the root. The kernel answers EAGAIN when a rename
-// elsewhere might have confused ".."; it asks to be called again.
+// open resolves name beneath the root, editions first.
 func (t *Tree) open(name string, flags uint64) (*File, error) {
+	out := t.Editions()
+	if out.Empty() {
+		return t.openServed(name, flags)
+	}
+	_, resolved, err := t.Trace(name)
+	if errors.Is(err, errNotTraced) {
+		return t.openServed(name, flags)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if f := openEdition(out, resolved, flags); f != nil {
+		f.Name = name
+		return f, nil
+	}
+	return t.openServed(resolved, flags)
+}
+
+// openEdition opens a file of an edition, nil if it holds none. Directories are
+// all in the served tree.
+func openEdition(out *edition.Set, name string, flags uint64) *File {
+	fd, err := out.Open(name, flags)
+	if err != nil {
+		return nil
+	}
+	f := &File{Name: name, fd: fd}
+	if unix.Fstat(fd, &f.stat) != nil || f.IsDir() {
+		f.Close()
+		return nil
+	}
+	return f
+}
+
+// openServed resolves name beneath the root. The kernel answers EAGAIN when a rename
+// elsewhere might have confused ".."; it asks to be called again.
+func (t *Tree) openServed(name string, flags uint64) (*File, error) {
 	how := unix.OpenHow{
 		Flags:   flags | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
