@@ -1,11 +1,14 @@
 package flist
 
 import (
+	"math/bits"
+
 	"micromirror/packages/rsync/wire"
 )
 
 // Encoder writes a list to a receiver: Entry for each file in the order in
-// which they are to be numbered or any other, then End. The receiver sorts.
+// which they are to be numbered or any other, then End. The receiver sorts. A
+// file's name must stay valid until the next Entry has returned.
 type Encoder struct {
 	w      *wire.Writer
 	format Format
@@ -113,10 +116,7 @@ func (e *Encoder) sameFlags(f *File) int {
 
 // writeName writes the flags and the part of the name that differs.
 func (e *Encoder) writeName(f *File, flags int) {
-	shared := 0
-	for shared < min(len(e.name), len(f.Name), 255) && e.name[shared] == f.Name[shared] {
-		shared++
-	}
+	shared := common(e.name, f.Name)
 	rest := f.Name[shared:]
 	if shared > 0 {
 		flags |= xSameName
@@ -134,6 +134,28 @@ func (e *Encoder) writeName(f *File, flags int) {
 		e.w.Byte(byte(len(rest)))
 	}
 	e.w.String(rest)
+}
+
+// common is how many bytes two names share at their start, 255 at most.
+func common(a, b string) int {
+	most := min(len(a), len(b), 255)
+	n := 0
+	for ; n+8 <= most; n += 8 {
+		if differ := load(a[n:]) ^ load(b[n:]); differ != 0 {
+			return n + bits.TrailingZeros64(differ)/8
+		}
+	}
+	for n < most && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// load reads eight bytes at once.
+func load(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // writeFlags avoids the value zero, which ends a list: a bit that says nothing

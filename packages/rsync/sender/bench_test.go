@@ -17,7 +17,7 @@ import (
 func pool(n int) *Tree {
 	s := scanner{tree: new(Tree), groups: map[inode]uint32{}}
 	add := func(name string, mode uint32, parent uint32) uint32 {
-		i, _ := s.add(&found{name: name, stat: unix.Stat_t{Mode: mode, Size: int64(len(s.tree.nodes)), Mtim: unix.Timespec{Sec: int64(1_700_000_000 + len(s.tree.nodes)/7), Nsec: 5}}}, parent)
+		i, _ := s.add(&found{name: []byte(name), stat: unix.Stat_t{Mode: mode, Size: int64(len(s.tree.nodes)), Mtim: unix.Timespec{Sec: int64(1_700_000_000 + len(s.tree.nodes)/7), Nsec: 5}}}, parent)
 		return i
 	}
 	root := add("", flist.ModeDir|0o755, 0)

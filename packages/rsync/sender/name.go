@@ -1,6 +1,9 @@
 package sender
 
-import "strings"
+import (
+	"strings"
+	"unsafe"
+)
 
 // view says under which name a node and all below it are sent.
 type view struct {
@@ -11,13 +14,18 @@ type view struct {
 }
 
 // namer makes the names of nodes under a view. Names are cut from large blocks,
-// so that a list costs few allocations.
+// so that a list costs few allocations, or, if it is hasty, made in two buffers
+// by turns.
 type namer struct {
 	tree   *Tree
 	view   view
 	parent uint32 // whose name dir is
 	dir    string // with a slash at its end, or ""
 	space  strings.Builder
+
+	hasty bool
+	turn  int
+	turns [2][]byte
 }
 
 // nameBlock is the size of a block of names.
@@ -33,7 +41,7 @@ func (n *namer) use(v view) {
 }
 
 // name is the name of node i, which is the view's base or below it. It stays
-// valid.
+// valid; that of a hasty namer until the one after the next is made.
 func (n *namer) name(i uint32) string {
 	if i == n.view.base {
 		if n.view.prefix == "" {
@@ -50,6 +58,12 @@ func (n *namer) name(i uint32) string {
 		n.dir = string(dir)
 	}
 	base := n.tree.name(i)
+	if n.hasty {
+		n.turn ^= 1
+		b := append(append(n.turns[n.turn][:0], n.dir...), base...)
+		n.turns[n.turn] = b
+		return unsafe.String(unsafe.SliceData(b), len(b))
+	}
 	if n.space.Len()+len(n.dir)+len(base) > nameBlock || n.space.Cap() == 0 {
 		n.space = strings.Builder{}
 		n.space.Grow(nameBlock + maxPath)

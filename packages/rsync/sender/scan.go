@@ -1,15 +1,18 @@
 package sender
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"slices"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/dirent"
 	"micromirror/packages/rsync/filter"
 	"micromirror/packages/rsync/flist"
 )
@@ -44,35 +47,32 @@ func Scan(ctx context.Context, root *os.File, opts ScanOptions) (*Tree, error) {
 		s.tree.nodes = make([]node, 0, len(opts.Like.nodes)*21/20)
 		s.tree.text = make([]byte, 0, len(opts.Like.text)*21/20)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(root.Fd()), &st); err != nil {
+	f := found{}
+	if err := unix.Fstat(int(root.Fd()), &f.stat); err != nil {
 		return nil, fmt.Errorf("scan %s: %w", root.Name(), err)
 	}
-	dir, err := reopen(root)
+	// A position of its own: scans of one root do not disturb each other.
+	fd, err := openDir(int(root.Fd()), ".")
 	if err != nil {
 		return nil, fmt.Errorf("scan %s: %w", root.Name(), err)
 	}
-	if _, err := s.add(&found{stat: st}, 0); err != nil {
-		return nil, err
+	if _, err = s.add(&f, 0); err == nil {
+		err = s.dir(fd, 0, 0)
 	}
-	if err := s.dir(dir, 0, "", 0); err != nil {
+	unix.Close(fd)
+	if err != nil {
 		return nil, fmt.Errorf("scan %s: %w", root.Name(), err)
 	}
 	return s.tree, nil
 }
 
-// reopen gives the directory a position of its own, so that scans of one root
-// do not disturb each other.
-func reopen(root *os.File) (*os.File, error) {
-	return openDir(int(root.Fd()), ".")
-}
-
-func openDir(at int, name string) (*os.File, error) {
-	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
+func openDir(at int, name string) (int, error) {
+	for {
+		fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
 	}
-	return os.NewFile(uintptr(fd), name), nil
 }
 
 type inode struct{ dev, ino uint64 }
@@ -82,33 +82,39 @@ type scanner struct {
 	opts   ScanOptions
 	tree   *Tree
 	groups map[inode]uint32
+
+	path   []byte // of the directory being read, with a slash at its end unless it is the root
+	reader dirent.Reader
+	names  []byte // of its entries, each with a zero byte
+	order  []span // where they are
 }
+
+// span is a part of scanner.names, without the zero byte.
+type span struct{ from, to uint32 }
 
 // found is an entry of the directory being read.
 type found struct {
-	name   string
+	name   []byte // without a zero byte
 	stat   unix.Stat_t
 	target string
 }
 
 func (f *found) isDir() bool { return f.stat.Mode&flist.ModeType == flist.ModeDir }
 
-// dir adds what is in the directory whose node is at, and closes it.
-func (s *scanner) dir(dir *os.File, at uint32, path string, depth int) error {
-	defer dir.Close()
-	if err := s.ctx.Err(); err != nil {
+// dir adds what is in the directory whose node is at.
+func (s *scanner) dir(fd int, at uint32, depth int) error {
+	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
-	names, err := dir.Readdirnames(-1)
-	s.tree.failed = s.tree.failed || err != nil
-	slices.Sort(names)
+	s.list(fd)
 	var dirs []found
-	for _, name := range names {
-		f, ok := s.look(int(dir.Fd()), path, name)
+	for _, o := range s.order {
+		var f found
 		switch {
-		case !ok:
+		case !s.look(fd, s.names[o.from:o.to+1], &f):
 			continue
 		case f.isDir():
+			f.name = bytes.Clone(f.name) // by then other names have been read
 			dirs = append(dirs, f)
 			continue
 		}
@@ -117,9 +123,9 @@ func (s *scanner) dir(dir *os.File, at uint32, path string, depth int) error {
 		}
 	}
 	s.tree.nodes[at].files = uint32(len(s.tree.nodes)) - at - 1
-	slices.SortFunc(dirs, func(a, b found) int { return compareDirs(a.name, b.name) })
+	slices.SortFunc(dirs, func(a, b found) int { return compareSlashed(a.name, true, b.name, true) })
 	for i := range dirs {
-		if err := s.subdir(dir, &dirs[i], at, path, depth); err != nil {
+		if err := s.subdir(fd, &dirs[i], at, depth); err != nil {
 			return err
 		}
 	}
@@ -127,10 +133,27 @@ func (s *scanner) dir(dir *os.File, at uint32, path string, depth int) error {
 	return nil
 }
 
-func (s *scanner) subdir(parent *os.File, d *found, at uint32, path string, depth int) error {
-	dir, err := openDir(int(parent.Fd()), d.name)
+// list reads the names of a directory and orders them.
+func (s *scanner) list(fd int) {
+	s.names, s.order = s.names[:0], s.order[:0]
+	err := s.reader.Each(fd, func(name []byte) {
+		from := len(s.names)
+		s.names = append(s.names, name...)
+		s.order = append(s.order, span{uint32(from), uint32(len(s.names) - 1)})
+	})
+	s.tree.failed = s.tree.failed || err != nil
+	slices.SortFunc(s.order, func(a, b span) int {
+		return bytes.Compare(s.names[a.from:a.to], s.names[b.from:b.to])
+	})
+}
+
+func (s *scanner) subdir(parent int, d *found, at uint32, depth int) error {
+	fd, err := openDir(parent, string(d.name))
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil // vanished or replaced since it was listed
+	}
+	if err == nil {
+		defer unix.Close(fd)
 	}
 	node, addErr := s.add(d, at)
 	if addErr != nil {
@@ -139,45 +162,59 @@ func (s *scanner) subdir(parent *os.File, d *found, at uint32, path string, dept
 	if err != nil || depth == maxDepth {
 		s.tree.failed = true
 		s.tree.nodes[node].end = node + 1
-		if err == nil {
-			dir.Close()
-		}
 		return nil
 	}
-	return s.dir(dir, node, join(path, d.name), depth+1)
+	above := len(s.path)
+	s.path = append(append(s.path, d.name...), '/')
+	err = s.dir(fd, node, depth+1)
+	s.path = s.path[:above]
+	return err
 }
 
-// look takes the status of an entry and decides whether it is offered.
-func (s *scanner) look(fd int, path, name string) (found, bool) {
-	f := found{name: name}
-	if err := unix.Fstatat(fd, name, &f.stat, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+// look takes the status of an entry, whose name ends in a zero byte, and decides
+// whether it is offered.
+func (s *scanner) look(fd int, name []byte, f *found) bool {
+	f.name = name[:len(name)-1]
+	if err := dirent.Lstat(fd, name, &f.stat); err != nil {
 		s.tree.failed = s.tree.failed || !errors.Is(err, unix.ENOENT)
-		return f, false
+		return false
 	}
 	switch f.stat.Mode & flist.ModeType {
 	case flist.ModeRegular, flist.ModeDir, flist.ModeSymlink:
 	default:
-		return f, false
+		return false
 	}
 	if !s.opts.Unreadable && !released(f.stat.Mode) {
-		return f, false
+		return false
 	}
-	if len(path)+1+len(name) > maxPath || len(name) > math.MaxUint8 {
+	if len(s.path)+len(f.name) > maxPath || len(f.name) > math.MaxUint8 {
 		s.tree.failed = true
-		return f, false
+		return false
 	}
-	if s.opts.Exclude.Len() > 0 && s.opts.Exclude.Hidden(join(path, name), f.isDir()) {
-		return f, false
+	if s.excluded(f) {
+		return false
 	}
 	if f.stat.Mode&flist.ModeType == flist.ModeSymlink {
-		target, err := readlink(fd, name)
+		target, err := readlink(fd, string(f.name))
 		if err != nil || target == "" {
 			s.tree.failed = s.tree.failed || !errors.Is(err, unix.ENOENT)
-			return f, false
+			return false
 		}
 		f.target = target
 	}
-	return f, true
+	return true
+}
+
+// excluded asks the module's rules.
+func (s *scanner) excluded(f *found) bool {
+	if s.opts.Exclude.Len() == 0 {
+		return false
+	}
+	s.path = append(s.path, f.name...)
+	path := unsafe.String(unsafe.SliceData(s.path), len(s.path)) // a rule keeps nothing of it
+	hidden := s.opts.Exclude.Hidden(path, f.isDir())
+	s.path = s.path[:len(s.path)-len(f.name)]
+	return hidden
 }
 
 // released reports whether everybody may read what has this mode.
@@ -217,9 +254,18 @@ func (s *scanner) add(f *found, parent uint32) (uint32, error) {
 	if n.isRegular() {
 		t.size += n.size
 	}
-	t.nodes = append(t.nodes, n)
-	t.text = append(append(t.text, f.name...), f.target...)
+	t.nodes = append(grown(t.nodes, 1), n)
+	t.text = append(append(grown(t.text, len(f.name)+len(f.target)), f.name...), f.target...)
 	return i, nil
+}
+
+// grown makes room for n more elements. It grows by half, which for large slices
+// takes less copying than append's quarter.
+func grown[T any](s []T, n int) []T {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return append(make([]T, 0, max(cap(s)*3/2, len(s)+n, 1<<10)), s...)
 }
 
 func (s *scanner) group(id inode) uint32 {
@@ -230,11 +276,4 @@ func (s *scanner) group(id inode) uint32 {
 		s.groups[id] = g
 	}
 	return g
-}
-
-func join(dir, name string) string {
-	if dir == "" {
-		return name
-	}
-	return dir + "/" + name
 }

@@ -81,7 +81,10 @@ func (s *selection) fromWire(protocol int, ndx int32) (uint32, view, error) {
 
 // each calls f for all nodes in sending order.
 func (s *selection) each(f func(n *namer, node uint32, v view) error) error {
-	names := newNamer(s.tree, view{base: noNode})
+	return s.eachBy(newNamer(s.tree, view{base: noNode}), f)
+}
+
+func (s *selection) eachBy(names *namer, f func(n *namer, node uint32, v view) error) error {
 	last := -1
 	for _, r := range s.runs {
 		if r.view != last {

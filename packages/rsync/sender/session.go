@@ -114,7 +114,9 @@ func (t *transfer) sendList(ctx context.Context) error {
 	}
 	enc := flist.NewEncoder(t.W, t.Format)
 	n := 0
-	err := t.list.each(func(names *namer, node uint32, v view) error {
+	names := newNamer(t.Tree, view{base: noNode})
+	names.hasty = true // the encoder looks back to the entry before, no further
+	err := t.list.eachBy(names, func(names *namer, node uint32, v view) error {
 		if n++; n&1023 == 0 {
 			t.Alive()
 			if ctx.Err() != nil {

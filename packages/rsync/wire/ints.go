@@ -140,33 +140,28 @@ func (w *Writer) Longint(v int64) {
 }
 
 // Varint writes the compact form of an int32.
-func (w *Writer) Varint(v int32) { w.compact(uint64(uint32(v)), 1, 4) }
+func (w *Writer) Varint(v int32) { w.compact(uint64(uint32(v)), 1) }
 
 // Varlong writes the compact form of an int64, never shorter than least bytes.
-func (w *Writer) Varlong(v int64, least int) { w.compact(uint64(v), least, 8) }
+func (w *Writer) Varlong(v int64, least int) { w.compact(uint64(v), least) }
 
-// compact writes u, which has at most size bytes, in at least least bytes: a
-// first byte with one leading one for each byte beyond least and, where they
+// compact writes u in at least least bytes: a first byte with one leading one for each byte beyond least and, where they
 // fit beside those, the top bits of u; then the lower bytes.
-func (w *Writer) compact(u uint64, least, size int) {
-	n := size
-	for n > least && u>>(8*(n-1)) == 0 {
-		n--
-	}
-	top := byte(u >> (8 * (n - 1)))
+func (w *Writer) compact(u uint64, least int) {
+	n := max(least, (bits.Len64(u)+7)/8)
 	more := n - least
-	ones := ^byte(0xFF >> more)
-	w.room(size + 1)
+	top := byte(u >> (8 * (n - 1)))
+	w.room(9)
+	at := len(w.buf)
+	b := w.buf[:at+9]
 	if int(top) >= 1<<(7-more) {
-		ones = ^byte(0xFF >> (more + 1))
-		w.buf = append(w.buf, ones)
+		b[at] = ^byte(0xFF >> (more + 1))
+		n++
 	} else {
-		w.buf = append(w.buf, ones|top)
-		n--
+		b[at] = ^byte(0xFF>>more) | top
 	}
-	for i := range n {
-		w.buf = append(w.buf, byte(u>>(8*i)))
-	}
+	binary.LittleEndian.PutUint64(b[at+1:], u)
+	w.buf = b[:at+n]
 }
 
 // Varint30 is a varint since protocol 30 and an int32 before.
