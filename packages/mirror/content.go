@@ -166,7 +166,7 @@ const spareInodes = 4096
 // some inodes for directories of our own.
 func (j *Job) room(p *plan.Plan, have, files int64) error {
 	var st unix.Statfs_t
-	if err := unix.Statfs(j.Stage, &st); err != nil {
+	if err := unix.Statfs(Staging(j.Stage), &st); err != nil {
 		return fmt.Errorf("check disk space: %w", err)
 	}
 	need := p.Counts.FetchBytes + p.Counts.FetchFiles*4096 - have

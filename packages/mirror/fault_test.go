@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/mirrortest"
 	"micromirror/packages/mirror/status"
 	"micromirror/packages/project"
@@ -73,7 +74,7 @@ func (v *victim) job(fault func(string) error) Job {
 	upstream := &mirrortest.Upstream{Dir: filepath.Join(v.Root, "upstream")}
 	return Job{
 		Project: project.Complete("demo", project.Project{Kind: "apt"}),
-		Tree:    filepath.Join(v.Root, "disk/mirror"), Stage: filepath.Join(v.Root, "disk/stage"),
+		Tree:    filepath.Join(v.Root, "disk/mirror"), Stage: filepath.Join(v.Root, "disk/stage"), Editions: filepath.Join(v.Root, "disk", edition.Folder),
 		Dial: func(context.Context) (Upstream, error) { return upstream, nil },
 		Gone: map[string]time.Time{}, Attempts: 1,
 		Now: time.Now, Wait: Wait, Log: slog.New(slog.DiscardHandler), Progress: func(status.Progress) {}, Fault: fault,
@@ -241,7 +242,7 @@ func FuzzProposal(f *testing.F) {
 		Run(t.Context(), w.job, func(_ context.Context, j Job) (Outcome, error) {
 			text := "micromirror-plan 1 \"demo\" true\n" + string(lines)
 			text += "end " + strconv.Itoa(strings.Count(text, "\n")) + fmt.Sprintf(" %08x\n", crc(text))
-			name := filepath.Join(j.Stage, proposalFile)
+			name := filepath.Join(Staging(j.Stage), proposalFile)
 			return Outcome{Complete: true, Proposal: name}, os.WriteFile(name, []byte(text), 0o600)
 		})
 		after := mirrortest.Describe(t, outside, true)

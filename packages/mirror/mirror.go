@@ -65,6 +65,9 @@ type Job struct {
 	Project project.Project
 	// Tree is the served folder, Stage the private one.
 	Tree, Stage string
+	// Editions is the folder of editions, by which index files become valid
+	// together; "" for none.
+	Editions string
 	// Dial connects to upstream.
 	Dial func(ctx context.Context) (Upstream, error)
 	// Gone are the tombstones of the last run.

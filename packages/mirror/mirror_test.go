@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/mirrortest"
 	"micromirror/packages/mirror/status"
 	"micromirror/packages/project"
@@ -35,8 +36,9 @@ func newWorld(t testing.TB, entries ...string) *world {
 	p := project.Complete("demo", project.Project{Kind: "apt"})
 	w.job = Job{
 		Project: p, Tree: filepath.Join(dir, "mirror", "demo"), Stage: filepath.Join(dir, "stage", "demo"),
-		Dial: func(context.Context) (Upstream, error) { return w.upstream, nil },
-		Now:  func() time.Time { return w.now }, Wait: func(context.Context, time.Duration) error { return nil },
+		Editions: filepath.Join(dir, "mirror", edition.Folder),
+		Dial:     func(context.Context) (Upstream, error) { return w.upstream, nil },
+		Now:      func() time.Time { return w.now }, Wait: func(context.Context, time.Duration) error { return nil },
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Progress: func(status.Progress) {},
 	}
 	return w
@@ -300,7 +302,7 @@ func TestCutTransferIsContinued(t *testing.T) {
 	if asked != 5 {
 		t.Errorf("%d files were asked for again, want 5 of 7", asked)
 	}
-	left, _ := filepath.Glob(filepath.Join(w.job.Stage, "new", "*", "*"))
+	left, _ := filepath.Glob(filepath.Join(Staging(w.job.Stage), "new", "*", "*"))
 	if len(left) != 0 {
 		t.Errorf("stage holds %v after a complete run", left)
 	}

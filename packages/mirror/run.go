@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/publish"
 	"micromirror/packages/mirror/status"
@@ -79,8 +82,12 @@ func (r *Report) publish(ctx context.Context, j Job) error {
 		return err
 	}
 	defer s.close()
-	// The path is ours to choose, whatever a worker said.
-	proposal := s.path(proposalFile)
+	// The path is ours to choose, whatever a worker said, and what is audited is a
+	// copy that none of its remains can still change.
+	proposal := filepath.Join(j.Stage, proposalFile)
+	if err := adopt(s.path(proposalFile), proposal); err != nil {
+		return err
+	}
 	if err := j.audit(proposal); err != nil {
 		return err
 	}
@@ -101,9 +108,32 @@ func (r *Report) publish(ctx context.Context, j Job) error {
 	return s.clean()
 }
 
+// adopt copies a proposal and makes the copy safe.
+func adopt(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAudit, err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("adopt proposal: %w", err)
+	}
+	_, err = io.Copy(out, in)
+	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
+		return fmt.Errorf("adopt proposal: %w", err)
+	}
+	return os.Remove(from)
+}
+
 func (j *Job) publisher() *publish.Publisher {
+	var press *edition.Press
+	if j.Editions != "" {
+		press = &edition.Press{Dir: j.Editions, Path: j.Project.Path}
+	}
 	return &publish.Publisher{
-		Tree: j.Tree, Stage: j.Stage, Fault: j.Fault,
+		Press: press,
+		Tree:  j.Tree, Stage: j.Stage, Fault: j.Fault,
 		Progress: func(done, total int) {
 			j.Progress(status.Progress{Phase: "publish", FilesDone: int64(done), FilesTotal: int64(total)})
 		},
@@ -123,7 +153,7 @@ func Torn(j Job) bool { return j.publisher().Torn() }
 func Recover(ctx context.Context, j Job) (publish.Result, error) {
 	p := j.publisher()
 	if !p.Pending() {
-		return publish.Result{}, nil
+		return publish.Result{}, p.Tidy()
 	}
 	s, err := openStage(j.Stage)
 	if err != nil {

@@ -16,17 +16,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"micromirror/packages/durable"
+	"micromirror/packages/mirror/publish"
 	"micromirror/packages/mirror/tree"
 )
 
-// stage is a project's private folder. Contents:
+// stage is the part of a project's private folder that is for fetching, and all
+// that a worker can write to. Contents:
 //
 //	lock          locked while a run is on
 //	new/xx/…      fetched files, named by the hash of their path
 //	proposal      the plan of this run
-//	plan          the plan being published
-//	torn          the plan that was given up, until the tree is whole
 //	synced        when everything in new was last known to be on the disk
+//
+// Beside it, in the project's folder, package publish keeps what it is at.
 //
 // Names by hash keep the stage flat, free of what upstream calls its files, and
 // let the next run find what this one left.
@@ -41,8 +43,12 @@ const (
 	syncedFile   = "synced"
 )
 
-// openStage makes the folder and locks it.
-func openStage(dir string) (*stage, error) {
+// Staging is where, in a project's stage folder, the work of a worker lies.
+func Staging(dir string) string { return filepath.Join(dir, publish.FetchDir) }
+
+// openStage makes the folder in a project's stage folder and locks it.
+func openStage(project string) (*stage, error) {
+	dir := Staging(project)
 	if err := os.MkdirAll(filepath.Join(dir, newDir), 0o700); err != nil {
 		return nil, fmt.Errorf("open stage: %w", err)
 	}

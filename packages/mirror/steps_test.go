@@ -73,7 +73,7 @@ func TestStageLostDuringPublish(t *testing.T) {
 		t.Fatal("not broken off")
 	}
 	w.job.Fault = nil
-	if err := os.RemoveAll(filepath.Join(w.job.Stage, "new")); err != nil {
+	if err := os.RemoveAll(filepath.Join(Staging(w.job.Stage), "new")); err != nil {
 		t.Fatal(err)
 	}
 	w.mustRun()
@@ -185,7 +185,7 @@ func TestUnsyncedStageIsFetchedAgain(t *testing.T) {
 		t.Fatal("not broken off")
 	}
 	// Size and time of this file survived the power cut, its content did not.
-	name := filepath.Join(w.job.Stage, stageName("pool/b/b_1.deb"))
+	name := filepath.Join(Staging(w.job.Stage), stageName("pool/b/b_1.deb"))
 	st, err := os.Stat(name)
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +331,7 @@ func TestAudit(t *testing.T) {
 			_, err := Run(t.Context(), w.job, func(ctx context.Context, j Job) (Outcome, error) {
 				text := "micromirror-plan 1 \"demo\" true\n" + tt.line + "\n"
 				text += fmt.Sprintf("end 2 %08x\n", crc(text))
-				name := filepath.Join(j.Stage, proposalFile)
+				name := filepath.Join(Staging(j.Stage), proposalFile)
 				return Outcome{Complete: true, Proposal: name}, os.WriteFile(name, []byte(text), 0o600)
 			})
 			if !errors.Is(err, tt.want) {

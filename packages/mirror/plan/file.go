@@ -35,14 +35,18 @@ func (p *Plan) Write(w io.Writer, projectName string, stage func(i int) string, 
 	o := &output{w: bufio.NewWriterSize(w, 1<<16)}
 	o.line(fmt.Appendf(nil, "%s %q %t\n", magic, projectName, complete))
 	p.writeDirs(o)
-	last := project.Top
-	if !complete {
-		last = project.Content
-	}
-	for phase := project.Content; phase <= last; phase++ {
-		p.writePhase(o, phase, stage, failed)
-	}
+	p.writePhase(o, project.Content, stage, failed)
 	if complete {
+		// A single file needs no help to appear at once.
+		together := p.indexChanges() > 1
+		if together {
+			o.op(Op{Verb: Switch, Path: "."})
+		}
+		p.writePhase(o, project.Index, stage, failed)
+		p.writePhase(o, project.Top, stage, failed)
+		if together {
+			o.op(Op{Verb: Settle, Path: "."})
+		}
 		p.writeDeletions(o)
 	}
 	p.writeTimes(o)
@@ -51,6 +55,20 @@ func (p *Plan) Write(w io.Writer, projectName string, stage func(i int) string, 
 		return fmt.Errorf("write plan: %w", o.err)
 	}
 	return o.w.Flush()
+}
+
+// indexChanges counts the index files that are replaced or new.
+func (p *Plan) indexChanges() int {
+	n := 0
+	for _, a := range p.action {
+		switch a & kind {
+		case fetch, hard, symlnk:
+			if a&phaseMask != 0 {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func (p *Plan) writeDirs(o *output) {
@@ -235,7 +253,8 @@ func (in *input) next() (string, error) {
 
 // check refuses what no plan may ask for.
 func (o *Op) check() error {
-	if !tree.Clean(o.Path) && !(o.Verb == Time && o.Path == ".") {
+	whole := o.Verb == Time || o.Verb == Switch || o.Verb == Settle
+	if !tree.Clean(o.Path) && !(whole && o.Path == ".") {
 		return fmt.Errorf("unsafe path %.200q", o.Path)
 	}
 	switch o.Verb {
@@ -247,7 +266,7 @@ func (o *Op) check() error {
 		if o.Source == "" || strings.IndexByte(o.Source, 0) >= 0 || len(o.Source) >= 4096 {
 			return fmt.Errorf("unsafe target %.200q", o.Source)
 		}
-	case Dir, Away, Mode, Time, Drop, Gone:
+	case Dir, Away, Mode, Time, Drop, Gone, Switch, Settle:
 		if o.Source != "" {
 			return fmt.Errorf("%s with a source", o.Verb)
 		}

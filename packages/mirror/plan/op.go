@@ -20,6 +20,9 @@ const (
 	Time Verb = "time" // set the time of Path; of a directory its Mode too
 	Drop Verb = "drop" // delete Path with all below it
 	Gone Verb = "gone" // Path has been missing upstream since Sec
+
+	Switch Verb = "switch" // what follows, up to Settle, becomes valid at once
+	Settle Verb = "settle" // it all lies in the tree now
 )
 
 // Op is one line of a plan.

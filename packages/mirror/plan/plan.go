@@ -9,7 +9,8 @@
 //
 // Order of a plan: directories, content (mode changes, files, hard links,
 // symbolic links), index files likewise, top index files likewise, deletions
-// (top index first), times and modes of directories. Entries that vanished
+// (top index first), times and modes of directories. Two marks enclose the index
+// files of both kinds: they become valid together. Entries that vanished
 // upstream stay for a grace period and are carried as tombstones.
 //
 // Memory: one byte per entry of the list, four per member of a hard link group,

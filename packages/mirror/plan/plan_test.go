@@ -77,9 +77,11 @@ dir pool
 file pool/a new/a
 hard pool/z pool/a
 link pool/l a
+switch .
 file dists/s/Packages new/Packages
 link dists/l s
 file dists/s/InRelease new/InRelease
+settle .
 time pool
 time dists/s
 time dists

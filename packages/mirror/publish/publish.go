@@ -8,11 +8,18 @@
 // of it, also on the disk: the file system's own journal keeps the order of
 // renames.
 //
+// The index files of a plan become valid at once for who reads the tree through
+// editions (package edition). What a reader of the bare tree sees is a prefix of
+// the plan.
+//
 // A plan that is given up (Discard) leaves the tree torn. That is durable too,
 // in the same step, until a plan for the whole tree is done (or Mended).
 //
 // Files owned: in the stage folder of the project the plan file, the torn one,
-// trash and the temporary link. Failure: an operation that fails ends Apply with the journal in
+// trash and the temporary link; the project's editions. The content comes from
+// the folder FetchDir in it, which is all that the process that fetches can
+// write to: whether a publish is pending or was given up is out of its reach.
+// Failure: an operation that fails ends Apply with the journal in
 // place. ErrLost, ErrObstructed and plan.ErrFormat mean that trying again cannot help.
 package publish
 
@@ -23,10 +30,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"micromirror/packages/durable"
+	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/tree"
 )
@@ -34,6 +41,7 @@ import (
 // Names in a project's stage folder.
 const (
 	PlanFile = "plan"
+	FetchDir = "fetch"
 	tornFile = "torn" // the plan that was given up
 	trash    = "trash"
 	tempLink = "link"
@@ -47,6 +55,9 @@ var ErrLost = errors.New("staged content is lost")
 type Publisher struct {
 	// Tree and Stage are folders of the same file system.
 	Tree, Stage string
+	// Press brings out editions; with none, index files are replaced one after
+	// another.
+	Press *edition.Press
 	// Progress is told about every operation done; it may be nil.
 	Progress func(done, total int)
 	// Fault is called before each step of a publish and may return an error to
@@ -77,14 +88,17 @@ func (p *Publisher) has(name string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Commit makes the staged files and the plan in proposal durable, and the
-// proposal the journal.
+// Commit makes the staged files and the plan in proposal, a file of the stage
+// folder, durable, and the proposal the journal.
 func (p *Publisher) Commit(proposal string) error {
 	if err := p.fault("sync"); err != nil {
 		return err
 	}
 	if err := durable.SyncFS(p.Stage); err != nil {
 		return fmt.Errorf("commit plan: %w", err)
+	}
+	if err := p.Tidy(); err != nil {
+		return err
 	}
 	if err := p.fault("journal"); err != nil {
 		return err
@@ -97,7 +111,18 @@ func (p *Publisher) Commit(proposal string) error {
 
 // Discard gives the plan up.
 func (p *Publisher) Discard() error {
-	return durable.Rename(filepath.Join(p.Stage, PlanFile), filepath.Join(p.Stage, tornFile))
+	if err := durable.Rename(filepath.Join(p.Stage, PlanFile), filepath.Join(p.Stage, tornFile)); err != nil {
+		return err
+	}
+	return p.Tidy()
+}
+
+// Tidy withdraws an edition that no pending plan will.
+func (p *Publisher) Tidy() error {
+	if p.Press == nil || p.Pending() {
+		return nil
+	}
+	return p.Press.Abandon()
 }
 
 // Mended notes that the tree is whole.
@@ -138,7 +163,7 @@ func (p *Publisher) Apply(ctx context.Context) (Result, error) {
 	if err := durable.Remove(name); err != nil {
 		return a.result, fmt.Errorf("publish: %w", err)
 	}
-	return a.result, tree.Discard(filepath.Join(p.Stage, trash))
+	return a.result, errors.Join(p.Tidy(), tree.Discard(filepath.Join(p.Stage, trash)))
 }
 
 func (p *Publisher) fault(step string) error {
@@ -155,174 +180,4 @@ func read(name string, do func(plan.Op) error) (plan.Header, error) {
 	}
 	defer f.Close()
 	return plan.Read(f, do)
-}
-
-// applier is one Apply.
-type applier struct {
-	*Publisher
-	ctx         context.Context
-	tree, stage *tree.Root
-	done, total int
-	result      Result
-}
-
-func (a *applier) open() (err error) {
-	if err := os.MkdirAll(filepath.Join(a.Stage, trash), 0o700); err != nil {
-		return err
-	}
-	if a.tree, err = tree.Open(a.Tree); err != nil {
-		return err
-	}
-	if a.stage, err = tree.Open(a.Stage); err != nil {
-		a.tree.Close()
-	}
-	return err
-}
-
-func (a *applier) close() {
-	a.tree.Close()
-	a.stage.Close()
-}
-
-// do carries out one operation.
-func (a *applier) do(op plan.Op) error {
-	if err := a.ctx.Err(); err != nil {
-		return context.Cause(a.ctx)
-	}
-	if err := a.fault(string(op.Verb) + " " + op.Path); err != nil {
-		return err
-	}
-	a.done++
-	if a.Progress != nil {
-		a.Progress(a.done, a.total)
-	}
-	switch op.Verb {
-	case plan.Dir:
-		return a.tree.Mkdir(op.Path, op.Mode)
-	case plan.Away:
-		return a.away(op)
-	case plan.File:
-		return a.file(op)
-	case plan.Hard:
-		return a.hard(op)
-	case plan.Link:
-		return a.link(op)
-	case plan.Mode:
-		return ignoreMissing(a.tree.SetMode(op.Path, op.Mode))
-	case plan.Time:
-		return a.time(op)
-	case plan.Drop:
-		return a.drop(op)
-	default: // plan.Gone; Read lets no other pass
-		a.result.Gone[op.Path] = time.Unix(op.Sec, 0)
-		return nil
-	}
-}
-
-// away moves what is in the way. After an interruption the new entry may be
-// there already; the type tells the two apart.
-func (a *applier) away(op plan.Op) error {
-	have, err := a.tree.Stat(op.Path)
-	if err != nil || have.IsDir() != op.IsDir() {
-		return ignoreMissing(err)
-	}
-	return a.toTrash(op.Path)
-}
-
-// toTrash moves an entry under a number that is free.
-func (a *applier) toTrash(name string) error {
-	for n := a.done; ; n++ {
-		target := trash + "/" + strconv.Itoa(n)
-		if _, err := a.stage.Stat(target); errors.Is(err, fs.ErrNotExist) {
-			return a.tree.MoveOut(name, a.stage, target)
-		} else if err != nil {
-			return err
-		}
-	}
-}
-
-func (a *applier) file(op plan.Op) error {
-	staged, err := a.stage.Stat(op.Source)
-	if errors.Is(err, fs.ErrNotExist) {
-		have, err := a.tree.Stat(op.Path)
-		if err != nil || !have.IsRegular() || have.Size != op.Size || have.Sec != op.Sec {
-			return fmt.Errorf("%w: %q", ErrLost, op.Path)
-		}
-		return nil // placed before the interruption
-	}
-	if err != nil {
-		return err
-	}
-	if !staged.IsRegular() || staged.Size != op.Size {
-		return fmt.Errorf("%w: %q: staged with %d bytes instead of %d", ErrLost, op.Path, staged.Size, op.Size)
-	}
-	if err := a.stage.SetMode(op.Source, op.Mode); err != nil {
-		return err
-	}
-	if err := a.stage.SetTimes(op.Source, op.Sec, op.Nsec); err != nil {
-		return err
-	}
-	a.result.Files++
-	return a.tree.MoveIn(a.stage, op.Source, op.Path)
-}
-
-func (a *applier) hard(op plan.Op) error {
-	source, err := a.tree.Stat(op.Source)
-	if err != nil {
-		return err
-	}
-	if !source.IsRegular() {
-		return fmt.Errorf("%w: hard link to %q, which is not a file", ErrObstructed, op.Source)
-	}
-	have, err := a.tree.Stat(op.Path)
-	if err == nil && have.Inode == source.Inode {
-		return nil // a rename onto itself would do nothing and leave the link behind
-	}
-	if err := a.stage.Remove(tempLink); err != nil {
-		return err
-	}
-	if err := a.tree.LinkIn(op.Source, a.stage, tempLink); err != nil {
-		return err
-	}
-	a.result.Files++
-	return a.tree.MoveIn(a.stage, tempLink, op.Path)
-}
-
-func (a *applier) link(op plan.Op) error {
-	if err := a.stage.Remove(tempLink); err != nil {
-		return err
-	}
-	if err := a.stage.Symlink(op.Source, tempLink, op.Sec, op.Nsec); err != nil {
-		return err
-	}
-	a.result.Files++
-	return a.tree.MoveIn(a.stage, tempLink, op.Path)
-}
-
-func (a *applier) time(op plan.Op) error {
-	if op.IsDir() {
-		if err := ignoreMissing(a.tree.SetMode(op.Path, op.Mode&0o7777)); err != nil {
-			return err
-		}
-	}
-	return ignoreMissing(a.tree.SetTimes(op.Path, op.Sec, op.Nsec))
-}
-
-func (a *applier) drop(op plan.Op) error {
-	have, err := a.tree.Stat(op.Path)
-	if err != nil {
-		return ignoreMissing(err)
-	}
-	a.result.Dropped++
-	if have.IsDir() {
-		return a.toTrash(op.Path)
-	}
-	return a.tree.Remove(op.Path)
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

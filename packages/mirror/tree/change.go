@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -167,4 +168,19 @@ func Escapes(name, target string, up int) bool {
 		}
 	}
 	return false
+}
+
+// MkdirAll makes a directory with those above it. "." is there already.
+func (r *Root) MkdirAll(name string, perm uint32) error {
+	if name == "." {
+		return nil
+	}
+	err := r.Mkdir(name, perm)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := r.MkdirAll(path.Dir(name), perm); err != nil {
+		return err
+	}
+	return r.Mkdir(name, perm)
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"micromirror/packages/layout"
+	"micromirror/packages/mirror"
 	"micromirror/packages/rsync/client"
 )
 
@@ -38,12 +39,13 @@ func Confine(log *slog.Logger) func(Task) error {
 		if err != nil {
 			return fmt.Errorf("confine worker: %w", err)
 		}
-		if err := os.MkdirAll(t.Stage, 0o700); err != nil {
+		stage := mirror.Staging(t.Stage)
+		if err := os.MkdirAll(stage, 0o700); err != nil {
 			return fmt.Errorf("confine worker: %w", err)
 		}
 		err = landlock.V5.BestEffort().Restrict(
 			landlock.RODirs(t.Tree, filepath.Dir(t.GoneFile)),
-			landlock.RWDirs(t.Stage).WithRefer(),
+			landlock.RWDirs(stage).WithRefer(),
 			// A rule sticks to what a link points to: the resolver's file is one.
 			landlock.ROFiles("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf").IgnoreIfMissing(),
 			landlock.RODirs("/etc", "/proc/self", "/usr/share/zoneinfo", layout.RunDir+"/netd").IgnoreIfMissing(),
@@ -59,12 +61,14 @@ func Confine(log *slog.Logger) func(Task) error {
 
 // prove tries what must not be possible any more.
 func prove(t Task) error {
-	probe := filepath.Join(t.Tree, ".worker")
-	f, err := os.OpenFile(probe, os.O_CREATE|os.O_WRONLY, 0o600)
-	if err == nil {
-		f.Close()
-		os.Remove(probe)
-		return fmt.Errorf("confine worker: the tree can still be written")
+	for what, dir := range map[string]string{"tree": t.Tree, "journal": t.Stage} {
+		probe := filepath.Join(dir, ".worker")
+		f, err := os.OpenFile(probe, os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			f.Close()
+			os.Remove(probe)
+			return fmt.Errorf("confine worker: the %s can still be written", what)
+		}
 	}
 	return nil
 }

@@ -1,7 +1,8 @@
 // Package worker does the first half of a run, mirror.Fetch, in a process of its
 // own, so that a bug or an attack there cannot publish.
 //
-// Promise: the worker can write to the project's stage and nowhere else, read
+// Promise: the worker can write to its part of the project's stage and nowhere
+// else, so neither to the journal of a publish nor to the mark of a torn tree; read
 // that and the project's tree, connect to upstream's port, and use a bounded
 // amount of memory; it dies with its parent and ends within seconds when the
 // parent's context does. What it hands back is a plan file, which the parent

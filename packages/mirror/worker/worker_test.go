@@ -78,7 +78,7 @@ func TestWorkerFetches(t *testing.T) {
 	if got := mirrortest.Describe(t, task.Tree, false); len(got) != 1 {
 		t.Errorf("the worker changed the tree: %v", got)
 	}
-	if _, err := os.Stat(filepath.Join(task.Stage, "proposal")); err != nil {
+	if _, err := os.Stat(filepath.Join(task.Stage, "fetch/proposal")); err != nil {
 		t.Error(err)
 	}
 }
