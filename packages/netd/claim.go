@@ -62,7 +62,7 @@ func (m *manager) held(now time.Time, a address) bool {
 		return true
 	}
 	m.claims[ip] = &claim{asking: true}
-	go m.ask(m.sourceCtx, m.port.Index, ip, m.firstGateway())
+	go m.ask(m.sourceCtx, m.kernel.index, ip, m.firstGateway())
 	return true
 }
 
@@ -87,7 +87,7 @@ func (m *manager) ask(ctx context.Context, port int, addr, gateway netip.Addr) {
 // answer takes an answer over. A question that could not be asked is answered
 // with yes: rather twice the same address than a node without.
 func (m *manager) answer(now time.Time, a claimed) {
-	if a.port != m.port.Index {
+	if a.port != m.kernel.index {
 		return
 	}
 	if a.err != nil {
@@ -106,7 +106,7 @@ func (m *manager) proclaim(a netip.Addr) {
 	if a.Is4() {
 		announce = arp.Announce
 	}
-	if err := announce(m.port.Index, a); err != nil {
+	if err := announce(m.kernel.index, a); err != nil {
 		m.env.Log.Debug("announce address", "address", a.String(), "err", err)
 	}
 }

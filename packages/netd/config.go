@@ -1,6 +1,9 @@
 package netd
 
 import (
+	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -19,13 +22,50 @@ func FromNode(c *node.Config, models []hardware.Model) Config {
 		DHCP:      c.Node.DHCP,
 		Addresses: c.Node.Addresses,
 		DNS:       c.Node.DNS,
+		MTU:       c.Node.MTU,
+		VLAN:      c.Node.VLAN,
 		Roles:     roles(models, c.Node.Hardware),
-		Firewall:  firewall.Default(!c.Node.DisableDSCP),
+		Firewall:  lists(c),
+	}
+	for _, name := range c.Node.Bond.Members {
+		out.Bond = append(out.Bond, card(name))
 	}
 	for _, g := range c.Node.Gateways {
 		out.Gateways = append(out.Gateways, g.Addr)
 	}
 	return out
+}
+
+// lists is the firewall with the fleet's lists; what the node file says was
+// checked when it was read.
+func lists(c *node.Config) firewall.Config {
+	out := firewall.Default(!c.Node.DisableDSCP)
+	parse := func(list []string) (ps []netip.Prefix) {
+		for _, s := range list {
+			if p, err := netip.ParsePrefix(s); err == nil {
+				ps = append(ps, p)
+			}
+		}
+		return ps
+	}
+	out.Allow, out.Block = parse(c.Fleet.Firewall.Allow), parse(c.Fleet.Firewall.Block)
+	for _, s := range slices.Sorted(maps.Keys(c.Fleet.Firewall.Limits)) {
+		for _, p := range parse([]string{s}) {
+			out.Limits = append(out.Limits, firewall.Limit{Prefix: p, BytesPerSecond: uint64(max(c.Fleet.Firewall.Limits[s], 0))})
+		}
+	}
+	return out
+}
+
+// card is a network card as a node file names it: by driver, PCI path or MAC.
+func card(name string) uplink.Role {
+	if _, err := net.ParseMAC(name); err == nil {
+		return uplink.Role{MAC: name}
+	}
+	if strings.Contains(name, ":") {
+		return uplink.Role{Bus: name}
+	}
+	return uplink.Role{Driver: name}
 }
 
 // about says to the staff at the host what the box at their switch is.
@@ -72,5 +112,5 @@ func Driver(modalias string) bool {
 
 // Modules are the kernel modules that Run makes use of.
 func Modules() []string {
-	return []string{"sch_fq", "tcp_bbr", "nf_tables", "nft_ct", "nft_limit"}
+	return []string{"sch_fq", "tcp_bbr", "nf_tables", "nft_ct", "nft_limit", "bonding", "8021q"}
 }

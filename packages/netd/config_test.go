@@ -11,10 +11,14 @@ import (
 	"micromirror/packages/netd/firewall"
 	"micromirror/packages/netd/uplink"
 	"micromirror/packages/node"
+	"micromirror/packages/project"
 )
 
 func TestFromNode(t *testing.T) {
-	c := &node.Config{Fleet: node.Fleet{Domain: "example.net", Contact: "noc@example.net"}, Node: node.Node{
+	c := &node.Config{Fleet: node.Fleet{Domain: "example.net", Contact: "noc@example.net", Firewall: node.Firewall{
+		Allow: []string{"192.0.2.0/24"}, Block: []string{"2001:db8:bad::/48"}, Limits: map[string]project.Size{"203.0.113.0/24": 10 << 20},
+	}}, Node: node.Node{
+		VLAN: 7, MTU: 9000, Bond: node.Bond{Members: []string{"0000:01:00.0", "mlx4_en", "02:00:00:00:00:01"}},
 		Sponsor: node.Sponsor{Name: "Example"},
 		Name:    "zrh1", Hardware: "box", Addresses: prefixes("192.0.2.10/24"),
 		Gateways: []node.Gateway{{Addr: netip.MustParseAddr("192.0.2.1")}}, DNS: hosts("192.0.2.53"),
@@ -30,7 +34,11 @@ func TestFromNode(t *testing.T) {
 		Addresses: prefixes("192.0.2.10/24"), Gateways: hosts("192.0.2.1"), DNS: hosts("192.0.2.53"),
 		Roles:    []uplink.Role{{PCI: "15b3:1003"}, {Driver: "virtio_net"}},
 		Firewall: firewall.Default(true),
+		VLAN:     7, MTU: 9000,
+		Bond: []uplink.Role{{Bus: "0000:01:00.0"}, {Driver: "mlx4_en"}, {MAC: "02:00:00:00:00:01"}},
 	}
+	want.Firewall.Allow, want.Firewall.Block = prefixes("192.0.2.0/24"), prefixes("2001:db8:bad::/48")
+	want.Firewall.Limits = []firewall.Limit{{Prefix: netip.MustParsePrefix("203.0.113.0/24"), BytesPerSecond: 10 << 20}}
 	if d := cmp.Diff(want, FromNode(c, models), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
 		t.Errorf("configuration (-want +got):\n%s", d)
 	}

@@ -75,7 +75,7 @@ func (f *fallback) effective() Config {
 	switch f.mode {
 	case Previous:
 		// Only what makes addresses goes back.
-		c.DHCP, c.Addresses, c.Gateways, c.DNS, c.MTU = f.working.DHCP, f.working.Addresses, f.working.Gateways, f.working.DNS, f.working.MTU
+		c.network(*f.working)
 	case Rescue:
 		c.Firewall.Serve = nil
 	}
@@ -84,10 +84,18 @@ func (f *fallback) effective() Config {
 
 // sameNetwork reports whether two configurations make the same addresses.
 func sameNetwork(a, b Config) bool {
-	pick := func(c Config) Config {
-		return Config{DHCP: c.DHCP, Addresses: c.Addresses, Gateways: c.Gateways, DNS: c.DNS, MTU: c.MTU}
+	pick := func(c Config) (out Config) {
+		out.network(c)
+		return out
 	}
 	return reflect.DeepEqual(pick(a), pick(b))
+}
+
+// network takes over from another configuration what makes addresses and the
+// link that they are on.
+func (c *Config) network(from Config) {
+	c.DHCP, c.Addresses, c.Gateways, c.DNS = from.DHCP, from.Addresses, from.Gateways, from.DNS
+	c.MTU, c.VLAN, c.Bond = from.MTU, from.VLAN, from.Bond
 }
 
 // step takes in how things are and reports whether the mode has changed.

@@ -25,7 +25,7 @@ func (m *manager) dead(a netip.Addr) bool {
 // probeGateways lets the kernel ask each gateway for its MAC address.
 func (m *manager) probeGateways() {
 	for addr := range m.gateways {
-		n := &netlink.Neigh{LinkIndex: m.port.Index, IP: addr.AsSlice(), State: unix.NUD_NONE, Flags: unix.NTF_USE}
+		n := &netlink.Neigh{LinkIndex: m.kernel.index, IP: addr.AsSlice(), State: unix.NUD_NONE, Flags: unix.NTF_USE}
 		if err := m.kernel.h.NeighSet(n); err != nil {
 			m.env.Log.Debug("probe gateway", "gateway", addr, "err", err)
 		}
@@ -51,7 +51,7 @@ func (m *manager) trackGateways(now time.Time, want part) {
 			m.probeDue = true
 		}
 	}
-	neighs, err := m.kernel.h.NeighList(m.port.Index, netlink.FAMILY_ALL)
+	neighs, err := m.kernel.h.NeighList(m.kernel.index, netlink.FAMILY_ALL)
 	if interrupted(err) != nil {
 		return
 	}

@@ -85,7 +85,7 @@ func (m *manager) loop(ctx context.Context, g *errgroup.Group, happened <-chan s
 		case <-ctx.Done():
 			return ctx.Err()
 		case u := <-updates:
-			if u.port == m.port.Index {
+			if u.port == m.kernel.index {
 				m.sources[u.source] = u.part
 				delete(m.waiting, u.source)
 			}
@@ -121,6 +121,10 @@ func (m *manager) choose() bool {
 		}
 	}
 	m.state.Ports = describePorts(nics)
+	all := nics
+	if nics, err = m.join(nics); err != nil {
+		m.fail(err)
+	}
 	if i := slices.IndexFunc(nics, func(n uplink.NIC) bool { return n.Index == m.port.Index }); i >= 0 {
 		m.carrier(nics[i])
 		if m.port.Carrier || !slices.ContainsFunc(nics, func(n uplink.NIC) bool { return n.Carrier }) {
@@ -131,7 +135,7 @@ func (m *manager) choose() bool {
 	if !ok || best.Index == m.port.Index {
 		return false
 	}
-	for _, n := range nics {
+	for _, n := range all {
 		if n.Index != best.Index {
 			m.fail(m.kernel.clear(n.Index))
 		}
@@ -202,7 +206,8 @@ func (m *manager) carrier(now uplink.NIC) {
 
 // adopt makes a port the uplink.
 func (m *manager) adopt(n uplink.NIC) error {
-	if err := m.kernel.name(n, Uplink); err != nil {
+	index, err := m.tag(n)
+	if err != nil {
 		return err
 	}
 	n.Name = Uplink
@@ -210,7 +215,7 @@ func (m *manager) adopt(n uplink.NIC) error {
 		m.env.Log.Warn("kernel parameter not set", "parameter", f.String())
 	}
 	daemon.Notice(m.env.Log, "uplink "+Uplink, "mac", n.MAC.String(), "driver", n.Driver, "bus", n.Bus, "carrier", n.Carrier)
-	m.port, m.kernel.index = n, n.Index
+	m.port, m.kernel.index = n, index
 	return nil
 }
 
@@ -229,7 +234,12 @@ func (m *manager) reconsider(now time.Time) bool {
 	if !changed || m.port.Index == 0 {
 		return false
 	}
+	before := m.config
 	m.config = m.fallback.effective()
+	if before.VLAN != m.config.VLAN || !slices.Equal(before.Bond, m.config.Bond) {
+		m.port = uplink.NIC{} // the uplink is made of other things
+		m.choose()
+	}
 	m.state.Mode, m.state.Firewall.Applied = m.fallback.mode, false
 	m.gateways = map[netip.Addr]*gateway{}
 	m.guard()
@@ -251,7 +261,7 @@ func (m *manager) start(ctx context.Context, g *errgroup.Group, updates chan<- u
 	}
 	ctx, m.stop = context.WithCancel(ctx)
 	m.sourceCtx, m.claims = ctx, map[netip.Addr]*claim{}
-	index := m.port.Index
+	index := m.kernel.index
 	m.sources, m.waiting, m.kicks, m.neighbor.kick = map[Source]part{Static: m.config.static()}, map[Source]bool{}, nil, make(chan struct{}, 1)
 	publish := func(s Source, p part) {
 		select {
@@ -269,7 +279,7 @@ func (m *manager) start(ctx context.Context, g *errgroup.Group, updates chan<- u
 			return nil
 		})
 	}
-	m.tellSwitch(ctx, g, index)
+	m.tellSwitch(ctx, g, m.port.Index)
 	dynamic := m.config.DHCP || m.fallback.mode == Rescue
 	if dynamic {
 		launch(DHCP, func(kick <-chan struct{}) error {

@@ -1,7 +1,7 @@
 // Package netd brings the node onto its network and keeps it there.
 //
-// It finds the port that leads to the world (package uplink), names it wan0,
-// gives it the addresses, gateways and name servers of the node file, or those
+// It finds the port that leads to the world (package uplink) or makes it of
+// several (802.3ad bond) or of a VLAN, names it wan0, gives it the addresses, gateways and name servers of the node file, or those
 // that DHCP and router advertisements offer, sets the kernel parameters of a
 // mirror server, and then watches: whatever somebody or something changes is
 // put right within a second, a link that comes back is asked for its lease and
@@ -21,9 +21,9 @@
 // Failure: what the kernel refuses is reported and tried again; one address
 // family serves on without the other; on exit everything stays configured.
 //
-// Files: <working> (the last configuration that worked), <run>/resolv.conf (name servers, replaced whole; /etc/resolv.conf of
-// the image leads there), <run>/state.json (a State; read by the health checks
-// and the console). Ports: UDP 67/68 and ICMPv6 while asking.
+// Files: <working> (the last configuration that worked), <run>/resolv.conf
+// (name servers, replaced whole; /etc/resolv.conf of the image leads there),
+// <run>/state.json (a State; read by the health checks and the console). Ports: UDP 67/68 and ICMPv6 while asking.
 //
 // Console: "address A on wan0 gateway G" once for each address in use.
 package netd
@@ -60,6 +60,8 @@ type Config struct {
 	Gateways  []netip.Addr   // best first for each family
 	DNS       []netip.Addr
 	MTU       int           // 0: what the network says, or 1500
+	VLAN      int           // 802.1Q number of the uplink's network; 0: untagged
+	Bond      []uplink.Role // which ports form one 802.3ad link; none: no bond
 	Roles     []uplink.Role // which ports may be the uplink, best first
 	Firewall  firewall.Config
 }

@@ -27,11 +27,27 @@ func (d *decoder) fleetFrom(f Fleet) Fleet {
 	d.keep("acme.directory", &f.ACME.Directory, isHTTPS, "is not an https URL", "write the CA's directory URL")
 	d.keep("acme.email", &f.ACME.Email, isEmail, "is not an e-mail address", "write it like noc@example.net")
 	f.Update.URLs = d.strings("update.urls", f.Update.URLs, isURL, "is not an http or https URL", "write it like https://updates.example.net/fleet/")
+	d.firewall(&f.Firewall)
 	d.keep("telemetry.syslog", &f.Telemetry.Syslog, isHostPort, "is not host or host:port", "write it like logs.example.net:6514")
 	d.keep("telemetry.syslog_ca", &f.Telemetry.SyslogCA, isCertificates, "holds no certificate", "write the authority's certificate in PEM form, line ends as \\n")
 	d.keep("telemetry.metrics", &f.Telemetry.Metrics, isURL, "is not an http or https URL", "write it like https://metrics.example.net/write")
 	f.Projects = d.projects(f.Projects)
 	return f
+}
+
+func (d *decoder) firewall(f *Firewall) {
+	const reason, remedy = "is not a prefix", "write it like 192.0.2.0/24 or 2001:db8::/32"
+	f.Allow = d.strings("firewall.allow", f.Allow, isPrefix, reason, remedy)
+	f.Block = d.strings("firewall.block", f.Block, isPrefix, reason, remedy)
+	limits := map[string]project.Size{}
+	for _, p := range slices.Sorted(maps.Keys(f.Limits)) {
+		if !isPrefix(p) {
+			d.bad("firewall.limits", show(p), reason, remedy)
+			continue
+		}
+		limits[p] = f.Limits[p]
+	}
+	f.Limits = limits
 }
 
 // projects completes the merged catalogue; a project that is unusable as the
@@ -71,6 +87,8 @@ type rawNode struct {
 	Gateways    []string     `json:"gateways"`
 	DNS         []string     `json:"dns"`
 	Bond        Bond         `json:"bond"`
+	VLAN        int          `json:"vlan"`
+	MTU         int          `json:"mtu"`
 	Projects    []string     `json:"projects"`
 	Location    Location     `json:"location"`
 	SyncRate    project.Size `json:"sync_rate"`
@@ -90,13 +108,24 @@ func (d *decoder) nodeFrom(r rawNode, known map[string]project.Project) Node {
 	d.keep("location.country", &n.Location.Country, isText, "is not plain text", "shorten it")
 	d.keep("location.state_province", &n.Location.StateProvince, isText, "is not plain text", "shorten it")
 	d.keep("location.city", &n.Location.City, isText, "is not plain text", "shorten it")
-	n.Bond.Members = d.strings("bond.members", r.Bond.Members, isCard, "is not a network card", "name its driver or PCI path, such as mlx4_en or 0000:01:00.0")
+	n.Bond.Members = d.strings("bond.members", r.Bond.Members, isCard, "is not a network card", "name its driver, PCI path or MAC address, such as mlx4_en or 0000:01:00.0")
+	n.VLAN = d.between("vlan", r.VLAN, 1, 4094, "use the number that the host's switch has for the port")
+	n.MTU = d.between("mtu", r.MTU, 1280, 9216, "leave it out: 1500 fits everywhere")
 	if r.SyncRate != 0 && r.SyncRate < 64<<10 {
 		d.bad("sync_rate", show(r.SyncRate), "is too slow to end", "use at least 64K (bytes a second), or 0 for no bound")
 		n.SyncRate = 0
 	}
 	d.network(&n, r)
 	n.Projects = d.hosted(r.Projects, known)
+	return n
+}
+
+// between returns a number that is 0 (not given) or within bounds.
+func (d *decoder) between(field string, n, least, most int, remedy string) int {
+	if n != 0 && (n < least || n > most) {
+		d.bad(field, show(n), fmt.Sprintf("is not between %d and %d", least, most), remedy)
+		return 0
+	}
 	return n
 }
 
@@ -207,6 +236,11 @@ func isText(s string) bool {
 func isHost(s string) bool {
 	_, err := netip.ParseAddr(s)
 	return err == nil || isDomain(s) && strings.Trim(s, digits+".") != ""
+}
+
+func isPrefix(s string) bool {
+	_, err := netip.ParsePrefix(s)
+	return err == nil
 }
 
 // isHostPort accepts name, name:port, address, [v6]:port.

@@ -44,6 +44,8 @@ type Fleet struct {
 	ACME ACME `json:"acme"`
 	// Update says where releases come from.
 	Update Update `json:"update"`
+	// Firewall has the fleet's lists.
+	Firewall Firewall `json:"firewall"`
 	// Telemetry says where logs and metrics go.
 	Telemetry Telemetry `json:"telemetry"`
 	// Projects is the catalogue with the fleet's additions and overrides; in the
@@ -68,6 +70,14 @@ type Update struct {
 	URLs []string `json:"urls"`
 }
 
+// Firewall has prefixes, written like 192.0.2.0/24 or 2001:db8::/32. What is
+// too wide to be meant is left out where it is used (package netd/firewall).
+type Firewall struct {
+	Allow  []string                `json:"allow"`  // who reaches metrics and management
+	Block  []string                `json:"block"`  // who reaches nothing
+	Limits map[string]project.Size `json:"limits"` // bytes a second to all of a prefix
+}
+
 // Telemetry names the collectors.
 type Telemetry struct {
 	Syslog   string `json:"syslog"`    // host[:port] of RFC 5424 over TLS
@@ -90,6 +100,10 @@ type Node struct {
 	DNS       []netip.Addr
 	// Bond lists the network cards that form one 802.3ad link.
 	Bond Bond
+	// VLAN is the 802.1Q number of the node's network; 0 means untagged.
+	VLAN int
+	// MTU is in bytes; 0 means what the network says, or 1500.
+	MTU int
 	// Projects are hosted here, by catalogue name, without duplicates.
 	Projects []string
 	Location Location

@@ -36,9 +36,10 @@ func TestReferenceFiles(t *testing.T) {
 		Gateways:  []Gateway{{Addr: netip.MustParseAddr("192.0.2.1")}, {Addr: netip.MustParseAddr("fe80::1")}},
 		DNS:       []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")},
 		Bond:      Bond{Members: []string{"0000:01:00.0", "0000:01:00.1"}},
-		Projects:  []string{"debian", "ubuntu-releases", "fdroid-repo"},
-		Location:  Location{Continent: "na", Country: "us", StateProvince: "nm", City: "albuquerque"},
-		SyncRate:  100 << 20,
+		VLAN:      101, MTU: 1500,
+		Projects: []string{"debian", "ubuntu-releases", "fdroid-repo"},
+		Location: Location{Continent: "na", Country: "us", StateProvince: "nm", City: "albuquerque"},
+		SyncRate: 100 << 20,
 	}
 	equal := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 	equalAddr := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
@@ -300,4 +301,24 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("desk says %v, node says %v %v", deskErr, problems, err)
 		}
 	})
+}
+
+func TestDeskRefusesImpossibleNetworks(t *testing.T) {
+	dir := t.TempDir()
+	fleet := write(t, dir, "fleet.json", `{"domain": "example.net", "upstream": "rsync.example.net",
+  "firewall": {"allow": ["192.0.2.1"], "block": ["everyone"], "limits": {"10/8": "1M"}}}`)
+	n := write(t, dir, "node.json", `{"name": "n", "hardware": "qemu", "addresses": ["dhcp"], "projects": ["debian"],
+  "vlan": 4095, "mtu": 576}`)
+	_, err := ReadDesk(fleet, n)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	want := `fleet.json:2: firewall.allow[0]: "192.0.2.1" is not a prefix; write it like 192.0.2.0/24 or 2001:db8::/32
+fleet.json:2: firewall.block[0]: "everyone" is not a prefix; write it like 192.0.2.0/24 or 2001:db8::/32
+fleet.json:2: firewall.limits: "10/8" is not a prefix; write it like 192.0.2.0/24 or 2001:db8::/32
+node.json:2: vlan: "4095" is not between 1 and 4094; use the number that the host's switch has for the port
+node.json:2: mtu: "576" is not between 1280 and 9216; leave it out: 1500 fits everywhere`
+	if diff := cmp.Diff(want, strings.ReplaceAll(err.Error(), dir+"/", "")); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -102,6 +103,15 @@ func List(h *netlink.Handle, sys string) ([]NIC, error) {
 		}
 	}
 	return nics, nil
+}
+
+// Describe returns what is known about one interface, a virtual one included.
+func Describe(h *netlink.Handle, sys string, index int) (NIC, error) {
+	l, err := h.LinkByIndex(index)
+	if err != nil {
+		return NIC{}, fmt.Errorf("describe interface %d: %w", index, err)
+	}
+	return describe(l, sys), nil
 }
 
 // wired reports whether a link is an Ethernet port of its own: hardware, or
