@@ -1,0 +1,127 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"micromirror/packages/chunk"
+	"micromirror/packages/release"
+)
+
+const (
+	releases    = "releases/"
+	chunkSuffix = ".chunks"
+)
+
+// ReleaseTarget is the path of a file of a release.
+func ReleaseTarget(version, file string) string { return releases + version + "/" + file }
+
+// ChunksTarget is the path of the chunk index of a file of a release.
+func ChunksTarget(version, file string) string { return ReleaseTarget(version, file) + chunkSuffix }
+
+// AddRelease publishes the release in a folder. The same release again changes
+// nothing; another of the same version is refused.
+func (r *Repository) AddRelease(ctx context.Context, dir string) (rel *release.Release, added bool, err error) {
+	rel, err = release.Verify(ctx, dir)
+	if err != nil {
+		return nil, false, err
+	}
+	description, err := readFile(filepath.Join(dir, release.FileName), maxTarget)
+	if err != nil {
+		return nil, false, fmt.Errorf("add release: %w", err)
+	}
+	err = r.change(ctx, "add release "+rel.Version, func(s *set) error {
+		old, err := r.described(s, rel.Version)
+		if err != nil {
+			return err
+		}
+		if old != nil && !bytes.Equal(old, description) {
+			return fmt.Errorf("%s is published with other content, which nodes may run already: build again under a new version", rel.Version)
+		}
+		if old != nil {
+			return nil
+		}
+		add, err := contents(dir, rel.Version)
+		if err != nil {
+			return err
+		}
+		added, err = r.publish(s, add, none)
+		return err
+	})
+	return rel, added, err
+}
+
+// described returns the description of a release that is there already.
+func (r *Repository) described(s *set, version string) ([]byte, error) {
+	target := ReleaseTarget(version, release.FileName)
+	if _, ok := s.targets.Signed.Targets[target]; !ok {
+		return nil, nil
+	}
+	return r.target(s, target)
+}
+
+// contents are the files of a release that travel. The template of /perm does
+// not: a node has its own.
+func contents(dir, version string) (map[string]source, error) {
+	add := map[string]source{}
+	for _, name := range []string{release.FileName, release.KernelFile, release.InitrdFile, release.RootFile, release.LoaderFile} {
+		add[ReleaseTarget(version, name)] = fromFile(filepath.Join(dir, name))
+	}
+	for _, name := range []string{release.KernelFile, release.InitrdFile, release.RootFile} {
+		index, err := chunks(filepath.Join(dir, name))
+		if err != nil {
+			return nil, fmt.Errorf("chunk index of %s: %w", name, err)
+		}
+		add[ChunksTarget(version, name)] = fromBytes(index)
+	}
+	return add, nil
+}
+
+func chunks(file string) ([]byte, error) {
+	f, err := fromFile(file)()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	index, err := chunk.Make(io.Reader(f))
+	if err != nil {
+		return nil, err
+	}
+	return index.MarshalBinary()
+}
+
+// Releases returns the releases that are published, oldest first.
+func (r *Repository) Releases() ([]release.Release, error) {
+	s, err := r.load()
+	if err != nil {
+		return nil, err
+	}
+	return r.releases(s)
+}
+
+func (r *Repository) releases(s *set) ([]release.Release, error) {
+	var out []release.Release
+	for _, target := range slices.Sorted(maps.Keys(s.targets.Signed.Targets)) {
+		if !strings.HasPrefix(target, releases) || path.Base(target) != release.FileName {
+			continue
+		}
+		data, err := r.target(s, target)
+		if err != nil {
+			return nil, err
+		}
+		rel, err := release.Parse(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", target, err)
+		}
+		out = append(out, *rel)
+	}
+	slices.SortStableFunc(out, func(a, b release.Release) int { return a.Built.Compare(b.Built) })
+	return out, nil
+}
