@@ -34,6 +34,10 @@ func (f *flags) prepare(log *slog.Logger) (*logbook.Config, error) {
 		log.Error("the log is kept in memory only", "err", err)
 		c.Dir = f.run
 	}
+	// Granting the access log needs its directory to be there, whoever starts first.
+	if err := sandbox.Own(f.access, layout.HTTPD, layout.HTTPD, 0o750); err != nil {
+		log.Error("the access log is not sent", "err", err)
+	}
 	if k, err := os.OpenFile(f.kernel, os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
 		log.Error("the kernel's log is not kept", "err", err)
 	} else {
