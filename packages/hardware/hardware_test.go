@@ -67,6 +67,22 @@ func TestInitramfsHasWhatItLoads(t *testing.T) {
 	}
 }
 
+func TestLateModules(t *testing.T) {
+	all := models(t)
+	late := hardware.Late(all)
+	for _, name := range []string{"drivetemp", "coretemp", "acpi_cpufreq", "usb_storage"} {
+		if !slices.Contains(late, name) {
+			t.Errorf("%s is not loaded late, so never: %v", name, late)
+		}
+	}
+	shipped := hardware.Modules(hardware.Needs(all), false)
+	for _, name := range late {
+		if !slices.Contains(shipped, name) || name == "realtek" {
+			t.Errorf("%s is loaded late", name)
+		}
+	}
+}
+
 // good is a model that passes; each case below spoils one thing.
 const good = `{
 	"model": "box", "title": "Box", "cpu": "some",

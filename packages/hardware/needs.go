@@ -58,6 +58,20 @@ func Modules(needs []Need, onlyInitrd bool) []string {
 	return names
 }
 
+// Late lists the modules that no device asks for and nothing waits for: sensors,
+// USB sticks, the cores' clock.
+func Late(models []Model) []string {
+	names := []string{"drivetemp"}
+	for _, m := range models {
+		for _, e := range m.Modules {
+			if !early(e.Role) && e.Role != Network && !slices.Contains(names, e.Module) {
+				names = append(names, e.Module)
+			}
+		}
+	}
+	return names
+}
+
 type collector map[string]Need
 
 func (c collector) add(module, by string, initrd bool) {
@@ -95,6 +109,6 @@ func programs() []program {
 		}},
 		{"httpd", false, []string{"tls", "gcm", "aesni_intel", "ghash_clmulni_intel"}}, // TLS in the kernel
 		{"consoled", false, []string{"button", "evdev"}},
-		{"health", false, []string{"drivetemp"}},
+		{"health", false, []string{"drivetemp"}}, // asked for by nobody: see Late
 	}
 }

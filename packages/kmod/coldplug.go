@@ -16,7 +16,8 @@ const maxRounds = 5
 // Coldplug loads the modules that the devices present ask for, if want says so
 // of their modalias, and goes round again for the devices that these bring
 // forth. It answers with what went wrong, device by device; a device without a
-// module, or one whose driver does not want it, is no error. Called again, it looks at new devices only.
+// module, or one whose driver does not want it, is no error. Called again, it
+// looks at new devices only.
 func (l *Loader) Coldplug(want func(modalias string) bool) error {
 	var errs []error
 	for range maxRounds {
@@ -41,7 +42,7 @@ func (l *Loader) Coldplug(want func(modalias string) bool) error {
 // the classes whose devices are on none, finds them without a walk through all of
 // /sys/devices, which takes a second on a slow machine.
 func (l *Loader) modaliases() (aliases []string) {
-	for _, pattern := range []string{"bus/*/devices/*/modalias", "class/input/*/modalias", "class/dmi/*/modalias"} {
+	for _, pattern := range []string{"bus/*/devices/*/modalias", "class/input/*/modalias", "class/dmi/*/modalias", "devices/system/cpu/modalias"} {
 		files, _ := filepath.Glob(filepath.Join(l.sys, pattern)) // fails for a bad pattern only
 		for _, f := range files {
 			if b, err := os.ReadFile(f); err == nil { // devices come and go while we look
