@@ -110,7 +110,8 @@ func Driver(modalias string) bool {
 		strings.HasPrefix(modalias, "auxiliary:") && strings.HasSuffix(modalias, ".eth")
 }
 
-// Modules are the kernel modules that Run makes use of.
+// Modules are the kernel modules that Run always makes use of. Those of bonds
+// and VLANs the kernel asks for itself when the first is made.
 func Modules() []string {
-	return []string{"sch_fq", "tcp_bbr", "nf_tables", "nft_ct", "nft_limit", "bonding", "8021q"}
+	return []string{"sch_fq", "tcp_bbr", "nf_tables", "nft_ct", "nft_limit"}
 }

@@ -15,7 +15,7 @@ import (
 
 // Names of what the uplink is made of when it is not simply a port.
 const (
-	aggregate = "bond0"  // the members together
+	aggregate = "agg0"   // the members together; the module makes a bond0 of its own
 	trunk     = "trunk0" // what carries the VLAN
 )
 
@@ -79,7 +79,7 @@ func (k *kernel) findBond() (netlink.Link, error) {
 		return nil, fmt.Errorf("look for the bond: %w", err)
 	}
 	for _, l := range links {
-		if l.Type() == "bond" {
+		if b, ok := l.(*netlink.Bond); ok && b.Mode == netlink.BOND_MODE_802_3AD {
 			return l, nil
 		}
 	}

@@ -78,7 +78,7 @@ func (c Config) nicArgs(ports map[int]int, links []int) []string {
 	args := []string{"-netdev", user, "-device", c.NIC + ",netdev=net0,romfile=,mac=52:54:00:6d:6d:00"}
 	for i, fd := range links {
 		args = append(args, "-netdev", fmt.Sprintf("socket,id=net%d,fd=%d", i+1, fd),
-			"-device", fmt.Sprintf("%s,netdev=net%d,romfile=,mac=%s", c.NIC, i+1, c.Links[i].mac()))
+			"-device", fmt.Sprintf("%s,netdev=net%d,romfile=,mac=%s", c.NIC, i+1, c.Links[i].MAC()))
 	}
 	return args
 }

@@ -106,7 +106,8 @@ type LinkEnd struct {
 	n    byte
 }
 
-func (e LinkEnd) mac() string { return fmt.Sprintf("52:54:00:6d:6d:%02x", e.n) }
+// MAC is the address of the card at this end.
+func (e LinkEnd) MAC() string { return fmt.Sprintf("52:54:00:6d:6d:%02x", e.n) }
 
 // NewLink makes a cable; id, different for each cable of a scenario, gives the
 // cards different addresses. Frames to a machine that is off wait in a short
