@@ -1,0 +1,74 @@
+package certificate
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// Keeper holds the certificate in use.
+type Keeper struct {
+	file    string
+	current atomic.Pointer[tls.Certificate]
+	seen    string // stamp of the file that was read last
+	ready   chan struct{}
+	log     *slog.Logger
+}
+
+// Follow reads the file and again whenever it changes, until ctx ends.
+func Follow(ctx context.Context, file string, interval time.Duration, log *slog.Logger) *Keeper {
+	k := &Keeper{file: file, ready: make(chan struct{}), log: log}
+	k.look()
+	go k.run(ctx, interval)
+	return k
+}
+
+// Current returns the certificate, nil while there is none.
+func (k *Keeper) Current() *tls.Certificate { return k.current.Load() }
+
+// Ready is closed once there is a certificate.
+func (k *Keeper) Ready() <-chan struct{} { return k.ready }
+
+func (k *Keeper) run(ctx context.Context, interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			k.look()
+		}
+	}
+}
+
+// look reads the file if it is another one than before.
+func (k *Keeper) look() {
+	info, err := os.Stat(k.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	stamp := fmt.Sprint(err)
+	if err == nil {
+		stamp = fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+	}
+	if stamp == k.seen {
+		return
+	}
+	k.seen = stamp
+	cert, err := Read(k.file)
+	if err != nil {
+		k.log.Error("certificate not changed", "err", err)
+		return
+	}
+	if k.current.Swap(cert) == nil {
+		close(k.ready)
+	}
+	k.log.Info("certificate in use", "names", cert.Leaf.DNSNames, "until", cert.Leaf.NotAfter)
+}
