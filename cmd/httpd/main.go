@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/httpd"
 	"micromirror/packages/layout"
+	"micromirror/packages/mirror/edition"
 	"micromirror/packages/node"
 	"micromirror/packages/sandbox"
 )
@@ -48,7 +50,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	// Granting a directory needs it to be there, whoever starts first.
-	for _, dir := range []string{f.root, f.state} {
+	for _, dir := range []string{f.root, filepath.Join(f.root, edition.Folder), f.state} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			log.Error("directory", "err", err)
 		}

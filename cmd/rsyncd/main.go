@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/layout"
+	"micromirror/packages/mirror/edition"
 	"micromirror/packages/node"
 	rsync "micromirror/packages/rsync/daemon"
 	"micromirror/packages/sandbox"
@@ -42,7 +44,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	// Granting a directory needs it to be there, whoever starts first.
-	for _, dir := range []string{f.root, f.state} {
+	for _, dir := range []string{f.root, filepath.Join(f.root, edition.Folder), f.state} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}

@@ -2,11 +2,14 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/status"
 	"micromirror/packages/node"
 	"micromirror/packages/project"
@@ -20,11 +23,16 @@ var excludes = [...]string{".snapshot/", ".~tmp~/", "/.private/", "**/.nfs*"}
 // modules are the node's rsync modules, the contractual ones of its projects.
 func (f *flags) modules(config *node.Config) []rsync.Module {
 	var out []rsync.Module
+	editions := edition.Archive{Dir: filepath.Join(f.root, edition.Folder)}
 	for _, m := range config.Modules() {
 		path := filepath.Join(f.root, m.Path)
 		out = append(out, rsync.Module{
 			Name: m.Name, Comment: cmp.Or(m.Comment, titleOf(config, m.Name)), Path: path, Exclude: excludes[:],
 			Generation: f.generation(path, projectsIn(config, m.Path)),
+			Steady:     func(ctx context.Context, read func() error) error { return editions.Steady(ctx, m.Path, read) },
+			Older: func(name string, size, sec int64, nsec uint32) (int, error) {
+				return editions.Older(m.Path+"/"+name, size, sec, nsec)
+			},
 		})
 	}
 	return out
@@ -51,6 +59,9 @@ func projectsIn(config *node.Config, path string) []string {
 	return out
 }
 
+// errTorn is why a module is not offered although its folder is there.
+var errTorn = errors.New("a publish of it is being completed")
+
 // generation changes whenever syncd has published something in a module, or the
 // module's folder is another.
 func (f *flags) generation(path string, projects []string) func() (string, error) {
@@ -63,6 +74,9 @@ func (f *flags) generation(path string, projects []string) func() (string, error
 		fmt.Fprint(&b, info.ModTime().UnixNano())
 		for _, p := range projects {
 			s := status.Load(f.state, p)
+			if !s.Serving {
+				return "", fmt.Errorf("%s: %w", p, errTorn)
+			}
 			fmt.Fprintf(&b, " %s %d %d", p, s.LastChange.UnixNano(), s.LastUpdate.UnixNano())
 		}
 		return b.String(), nil

@@ -56,7 +56,7 @@ func TestGeneration(t *testing.T) {
 		}
 		return g
 	}
-	s := status.State{Name: "debian", Status: status.Idle}
+	s := status.State{Name: "debian", Status: status.Idle, Serving: true}
 	first := next(s)
 	s.Status, s.LastStarted = status.Syncing, time.Unix(1, 0)
 	if next(s) != first {
@@ -65,5 +65,12 @@ func TestGeneration(t *testing.T) {
 	s.LastChange = time.Unix(2, 0)
 	if next(s) == first {
 		t.Error("a publish made no new generation")
+	}
+	s.Serving = false
+	if err := s.Save(f.state); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := generation(); err == nil {
+		t.Errorf("a tree that is not served has generation %s", g)
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/layout"
+	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/service"
 	"micromirror/packages/node"
 	"micromirror/packages/sandbox"
@@ -58,7 +60,7 @@ func (f *flags) enter(log *slog.Logger) error {
 	if !f.confine {
 		uid = os.Getuid()
 	}
-	for dir, perm := range map[string]os.FileMode{f.mirror: 0o755, f.stage: 0o700, f.state: 0o755, f.run: 0o755} {
+	for dir, perm := range map[string]os.FileMode{f.mirror: 0o755, filepath.Join(f.mirror, edition.Folder): 0o755, f.stage: 0o700, f.state: 0o755, f.run: 0o755} {
 		if err := sandbox.Own(dir, uid, uid, perm); err != nil {
 			return fmt.Errorf("prepare directories: %w", err)
 		}

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"micromirror/packages/mirror/edition"
 )
 
 // Entry is a line of a directory.
@@ -156,7 +158,7 @@ func statAt(dir int, name []byte, st *unix.Stat_t) error {
 // entry describes what raw, a name with its zero byte, stands for.
 func (t *Tree) entry(dir *File, fd int, raw []byte) (Entry, bool) {
 	switch name := raw[:len(raw)-1]; string(name) {
-	case ".", "..", hidden:
+	case ".", "..", hidden, edition.Folder:
 		return Entry{}, false
 	}
 	var e Entry

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -82,6 +83,9 @@ func (t *Tree) Exists(name string) error {
 
 // open resolves name beneath the root, editions first.
 func (t *Tree) open(name string, flags uint64) (*File, error) {
+	if name == edition.Folder || strings.HasPrefix(name, edition.Folder+"/") {
+		return nil, ErrNotExist
+	}
 	out := t.Editions()
 	if out.Empty() {
 		return t.openServed(name, flags)

@@ -28,9 +28,9 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 	return mirror.Job{
 		Project: k.project,
 		Tree:    filepath.Join(cfg.Mirror, filepath.FromSlash(k.project.Path)),
-		Stage:   filepath.Join(cfg.Stage, k.project.Name),
-		Dial:    mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
-		Gone:    gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink,
+		Stage:   filepath.Join(cfg.Stage, k.project.Name), Editions: k.service.editions(),
+		Dial: mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
+		Gone: gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink,
 		Tolerate: k.lasting(verify.ErrInconsistent, patienceInconsistent), TolerateFailed: k.lasting(mirror.ErrPart, patienceFailed),
 		GiveUp: k.state.Failures >= patiencePublish,
 		Own:    mirror.OwnNames(k.own()),

@@ -33,6 +33,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"micromirror/packages/mirror"
+	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/plan"
 	"micromirror/packages/mirror/push"
 	"micromirror/packages/mirror/status"
@@ -142,10 +143,11 @@ func (s *Service) recover(ctx context.Context) error {
 			k.state.Serving = !was
 			k.save()
 		}
-		if !mirror.Pending(job) {
+		pending := mirror.Pending(job)
+		res, err := mirror.Recover(ctx, job)
+		if !pending && err == nil {
 			continue
 		}
-		res, err := mirror.Recover(ctx, job)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -159,6 +161,9 @@ func (s *Service) recover(ctx context.Context) error {
 	}
 	return nil
 }
+
+// editions is the folder by which index files become valid together.
+func (s *Service) editions() string { return filepath.Join(s.cfg.Mirror, edition.Folder) }
 
 // forget removes the stages of projects that are not hosted any more. Their
 // trees stay: what to delete on a disk is decided by people.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,6 +45,14 @@ type Module struct {
 	// Generation names the state of the tree: as long as it is the same, one
 	// list serves all. Nil means that the tree is read for each connection.
 	Generation func() (string, error)
+
+	// Steady calls read when nothing of the tree is being replaced, and again if
+	// something was meanwhile; nil means that it may always be read.
+	Steady func(ctx context.Context, read func() error) error
+	// Older opens the version of a file that had this size and time, for clients
+	// whose list is older than the tree; nil means that there are none. Without it
+	// such a client gets the file as it is now, as from rsync.
+	Older func(path string, size, sec int64, nsec uint32) (fd int, err error)
 }
 
 // Access says which addresses may connect: those that Allow holds, or all if it

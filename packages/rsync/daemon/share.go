@@ -116,7 +116,15 @@ func (s *share) read(ctx context.Context, generation string, before *offer) (*of
 	if before != nil {
 		opts.Like = before.tree
 	}
-	tree, err := sender.Scan(ctx, root, opts)
+	steady := s.Steady
+	if steady == nil {
+		steady = func(_ context.Context, read func() error) error { return read() }
+	}
+	var tree *sender.Tree
+	err = steady(ctx, func() (err error) {
+		tree, err = sender.Scan(ctx, root, opts)
+		return err
+	})
 	if err != nil {
 		root.Close()
 		return nil, fmt.Errorf("module %s: %w", s.Name, err)

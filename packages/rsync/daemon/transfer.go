@@ -277,7 +277,7 @@ func (c *conn) send(o *offer, opts *options, r *sender.Request, sums checksum.Su
 	s := sender.Session{
 		Tree: o.tree, Root: o.root, R: c.r, W: c.w, Format: f, Sums: sums, Alive: c.alive, Buffers: &c.buffers,
 		Public: !c.module.Unreadable, DryRun: opts.dryRun, Inplace: opts.inplace, Append: opts.appends,
-		IgnoreErrors: opts.ignoreErrors,
+		IgnoreErrors: opts.ignoreErrors, Older: c.module.Older,
 	}
 	if s.Append == 1 && c.protocol < 30 {
 		s.Append = 2

@@ -72,3 +72,30 @@ func openRegular(root int, path string, public bool) (fd int, size int64, err er
 	}
 	return fd, st.Size, nil
 }
+
+// open opens a file of the list for sending, in the version of the list if the
+// session cares for that.
+func (t *transfer) open(node uint32, path string) (fd int, size int64, err error) {
+	fd, size, err = openRegular(int(t.Root.Fd()), path, t.Public)
+	n := &t.Tree.nodes[node]
+	if t.Older == nil || err == nil && size == n.size && sameTime(fd, n) {
+		return fd, size, err
+	}
+	if err == nil {
+		unix.Close(fd)
+	}
+	older, missing := t.Older(path, n.size, n.mtime, n.nsec)
+	switch {
+	case missing == nil:
+		return older, n.size, nil
+	case err == nil:
+		err = unix.ENOENT // what the list names has vanished
+	}
+	return -1, 0, err
+}
+
+// sameTime reports whether an open file is as old as the list says.
+func sameTime(fd int, n *node) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mtim.Sec == n.mtime && uint32(st.Mtim.Nsec) == n.nsec
+}

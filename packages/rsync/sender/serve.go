@@ -149,7 +149,7 @@ func (t *transfer) send(d *demand) error {
 		return err
 	}
 	path := t.Tree.path(node)
-	fd, size, err := openRegular(int(t.Root.Fd()), path, t.Public)
+	fd, size, err := t.open(node, path)
 	if err != nil {
 		t.cannotSend(d.ndx, path, err)
 		return nil

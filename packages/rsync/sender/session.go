@@ -33,6 +33,12 @@ type Session struct {
 	Inplace      bool // --inplace
 	Append       int  // --append: 1, or 2 to verify what is there
 	IgnoreErrors bool // --ignore-errors: do not tell of an incomplete list
+
+	// Older opens the version of a file that the list tells of, when another one
+	// has taken its place. If it can, or if there is no such version any more, the
+	// client never gets content that does not belong to its list. Nil means that
+	// it gets what is there now.
+	Older func(path string, size, sec int64, nsec uint32) (fd int, err error)
 }
 
 // Stats is what a transfer came to.
