@@ -155,8 +155,8 @@ func TestGoaccessReadsTheLog(t *testing.T) {
 		} `json:"general"`
 	}
 	f.must(json.Unmarshal(data, &report))
-	if report.General.Valid != 2 || report.General.Failed != 0 {
-		t.Errorf("goaccess takes %d lines and refuses %d, want 2 and 0", report.General.Valid, report.General.Failed)
+	if report.General.Valid != 3 || report.General.Failed != 0 {
+		t.Errorf("goaccess takes %d lines and refuses %d, want 3 and 0", report.General.Valid, report.General.Failed)
 	}
 }
 

@@ -24,6 +24,9 @@ const serverName = "micromirror"
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
+	if c := clientOf(r); c != nil {
+		c.handled()
+	}
 	w.Header().Set("Server", serverName)
 	if len(r.RequestURI) > maxTarget {
 		http.Error(w, "request target too long", http.StatusRequestURITooLong)
@@ -51,8 +54,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) answer(r *http.Request) *answer.Response {
-	if status := refused(r); status != 0 {
-		return h.site.Refuse(status)
+	if c := clientOf(r); c != nil {
+		if status := c.client.Request(time.Now(), []byte(r.UserAgent())); status != 0 {
+			return h.site.Refuse(status)
+		}
 	}
 	h.site.Cache.Sync()
 	return h.site.Answer(requestOf(r))

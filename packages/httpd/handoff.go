@@ -14,19 +14,21 @@ import (
 
 // handoff is a listener whose connections come from the event loops.
 type handoff struct {
-	addr  net.Addr
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
+	addr    net.Addr
+	refused func(*accounted, int)
+	conns   chan net.Conn
+	done    chan struct{}
+	once    sync.Once
 }
 
-func newHandoff(addr net.Addr) *handoff {
-	return &handoff{addr: addr, conns: make(chan net.Conn, 64), done: make(chan struct{})}
+// newHandoff makes the listener; refused is told what net/http refuses by itself.
+func newHandoff(addr net.Addr, refused func(*accounted, int)) *handoff {
+	return &handoff{addr: addr, refused: refused, conns: make(chan net.Conn, 64), done: make(chan struct{})}
 }
 
 // give passes a connection on. It never waits: an event loop calls it.
 func (h *handoff) give(conn net.Conn, client eventloop.Client) {
-	c := accounted{conn, client}
+	c := &accounted{Conn: conn, client: client, refused: h.refused, fresh: true, waiting: true}
 	select {
 	case h.conns <- c:
 	default:
@@ -34,36 +36,20 @@ func (h *handoff) give(conn net.Conn, client eventloop.Client) {
 	}
 }
 
-// accounted is a connection with its account at the limits.
-type accounted struct {
-	net.Conn
-	client eventloop.Client
-}
-
-// CloseWrite is what net/http looks for to end a connection gently.
-func (a accounted) CloseWrite() error {
-	if c, ok := a.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return nil
-}
-
 type clientKey struct{}
 
 // withClient makes the account known to the handler.
 func withClient(ctx context.Context, c net.Conn) context.Context {
-	if a, ok := c.(accounted); ok {
-		return context.WithValue(ctx, clientKey{}, a.client)
+	if a, ok := c.(*accounted); ok {
+		return context.WithValue(ctx, clientKey{}, a)
 	}
 	return ctx
 }
 
-// refused returns 0 or the status to refuse a request with.
-func refused(r *http.Request) int {
-	if client, ok := r.Context().Value(clientKey{}).(eventloop.Client); ok {
-		return client.Request(time.Now(), []byte(r.UserAgent()))
-	}
-	return 0
+// clientOf returns the account that a request came in on.
+func clientOf(r *http.Request) *accounted {
+	a, _ := r.Context().Value(clientKey{}).(*accounted)
+	return a
 }
 
 // admit lets the event loops ask a table.

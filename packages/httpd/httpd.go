@@ -57,6 +57,7 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	server := &http.Server{
 		Handler:                      &handler{c.Site, c.Journal},
 		ConnContext:                  withClient,
+		ConnState:                    idle,
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeader,
@@ -64,7 +65,7 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 		ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	c.Site.Metrics = c.Journal.metrics(c.Limits, c.Site)
-	unusual := newHandoff(l.Addr())
+	unusual := newHandoff(l.Addr(), c.Journal.refused)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(unusual) }()
 	ended := make(chan error, 1)
@@ -73,7 +74,7 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 		Site: c.Site, Cache: c.Site.Cache,
 		Unusual: unusual.give,
 		Admit:   admit(c.Limits),
-		Record:  c.Journal.append, Flush: c.Journal.log.Write,
+		Record:  c.Journal.append, Flush: c.Journal.log.Write, Refused: c.Journal.turnedAway,
 		Loops:    loops(),
 		Timeouts: eventloop.Timeouts{Head: headerTimeout, Idle: idleTimeout, Stall: stallTimeout},
 		Grace:    c.Grace,

@@ -67,6 +67,22 @@ func (j *Journal) record(r *http.Request, name string, status int, sent int64, b
 	j.log.Write(j.append(nil, accesslog.Stamp(nil, begun), &record))
 }
 
+// refused notes what net/http has refused by itself.
+func (j *Journal) refused(a *accounted, status int) {
+	peer, err := netip.ParseAddrPort(a.RemoteAddr().String())
+	if err != nil {
+		return // no client without an address
+	}
+	record := accesslog.Record{
+		Peer: peer.Addr(), Time: a.begun, Duration: time.Since(a.begun), Line: a.line(), Status: status,
+	}
+	j.log.Write(j.append(nil, accesslog.Stamp(nil, a.begun), &record))
+}
+
+// turnedAway counts a connection that was refused before it could ask. It is not
+// in the log: a flood must not push out what others have done.
+func (j *Journal) turnedAway(_ netip.Addr, status int) { j.counters.Refuse(status) }
+
 func tlsVersion(v uint16) string {
 	return "1." + string(rune('0'+(v&0xff)-1))
 }

@@ -32,6 +32,10 @@ func TestLimitsHoldOnBothPaths(t *testing.T) {
 	if got := f.get("GET", inRelease); got.Status != 403 {
 		t.Errorf("blocked network: status %d, want 403", got.Status)
 	}
+	f.limits.SetRules(limit.Default())
+	if got := f.get("GET", "/metrics").Body; !strings.Contains(got, `micromirror_http_refused_connections_total{status="403"} 1`) {
+		t.Errorf("the refused connection is not counted:\n%s", got)
+	}
 }
 
 func TestMetricsAreForNamedNetworks(t *testing.T) {

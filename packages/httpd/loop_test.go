@@ -192,6 +192,36 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
+// What net/http refuses by itself is logged and counted as everything else.
+func TestRefusalsAreLogged(t *testing.T) {
+	f := newFixture(t)
+	f.get("GET", "/debian/%zz")
+	f.get("GET", "/", "X: "+strings.Repeat("a", 30000))
+	f.get("GET", "/", "Expect: wonders")
+	f.ask("GET", request("GET", inRelease, unusual)+"GET / HTTP/3.0\r\nHost: x\r\n\r\n", 2)
+	f.ask("GET", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 1)
+	page := f.get("GET", "/metrics").Body
+	f.stop()
+	data, err := os.ReadFile(filepath.Join(f.dir, "logs", "access.log"))
+	f.must(err)
+	for _, want := range []string{
+		`"GET /debian/%zz HTTP/1.1" 400 0`, `"GET / HTTP/1.1" 431 0`, `"GET / HTTP/1.1" 417 0`,
+		`"GET /debian/dists/stable/InRelease HTTP/1.1" 200 15`, `"-" 505 0`, `"\x16\x03\x01\x02\x00\x01\x00" 400 0`,
+	} {
+		if n := strings.Count(string(data), want); n != 1 {
+			t.Errorf("%d lines with %s, want one, in:\n%s", n, want, data)
+		}
+	}
+	if n := strings.Count(string(data), "\n"); n != 7 {
+		t.Errorf("%d lines, want 7:\n%s", n, data)
+	}
+	for _, want := range []string{`status="400",family="4"} 2`, `status="431",family="4"} 1`, `status="505",family="4"} 1`} {
+		if !strings.Contains(page, "micromirror_http_requests_total{project=\"\",release=\"\","+want) {
+			t.Errorf("metrics lack %s:\n%s", want, page)
+		}
+	}
+}
+
 // A client that takes nothing for a while and then goes on gets everything.
 func TestSlowClientFinishes(t *testing.T) {
 	f := newFixture(t)

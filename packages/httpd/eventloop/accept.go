@@ -24,7 +24,7 @@ func (l *loop) accept() {
 	peer := addrOf(&sa)
 	client, status := l.config.Admit(peer, l.now)
 	if status != 0 {
-		refuse(fd, status)
+		l.refuse(fd, peer, status)
 		return
 	}
 	c := &conn{fd: fd, peer: peer, client: client, deadline: l.deadlineIn(l.config.Timeouts.Head)}
@@ -32,7 +32,7 @@ func (l *loop) accept() {
 	c.waits = forRequest
 	ev := unix.EpollEvent{Events: c.waits, Fd: c.id.slot, Pad: c.id.gen}
 	if e := control(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev); e != 0 {
-		refuse(fd, http.StatusServiceUnavailable)
+		l.refuse(fd, peer, http.StatusServiceUnavailable)
 		c.fd = -1
 		l.end(c)
 	}
@@ -81,7 +81,8 @@ func (l *loop) end(c *conn) {
 // refuse answers in one packet, without having read the request. What the client
 // has sent is read off first: closing on top of it would make the kernel take
 // the answer back.
-func refuse(fd, status int) {
+func (l *loop) refuse(fd int, peer netip.Addr, status int) {
+	l.config.Refused(peer, status)
 	answer := statusLine(status) + "Server: micromirror\r\nConnection: close\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n"
 	var request [4 << 10]byte
 	rawRead(fd, request[:])
@@ -102,7 +103,7 @@ func (l *loop) turnAway() {
 	l.spare = nil
 	var sa unix.RawSockaddrAny
 	if fd, e := rawAccept(l.listener, &sa); e == 0 {
-		refuse(fd, http.StatusServiceUnavailable)
+		l.refuse(fd, addrOf(&sa), http.StatusServiceUnavailable)
 	}
 	l.reserve()
 }

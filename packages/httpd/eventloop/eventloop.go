@@ -70,6 +70,8 @@ type Config struct {
 	// appended to lines goes to Flush before long.
 	Record func(lines, stamp []byte, r *accesslog.Record) []byte
 	Flush  func(lines []byte)
+	// Refused is told of a connection that was not let in.
+	Refused func(peer netip.Addr, status int)
 	// Admit is asked for every connection and lets it in or returns the status
 	// to refuse it with: 403, 429 or 503.
 	Admit    func(peer netip.Addr, now time.Time) (Client, int)

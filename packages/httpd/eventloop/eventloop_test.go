@@ -90,6 +90,7 @@ func newRig(t *testing.T, timeouts Timeouts) *rig {
 		Unusual: func(conn net.Conn, _ Client) { conn.Close() },
 		Record:  func(lines, _ []byte, _ *accesslog.Record) []byte { return lines },
 		Flush:   func([]byte) {},
+		Refused: func(netip.Addr, int) {},
 		Admit: func(netip.Addr, time.Time) (Client, int) {
 			r.open.Add(1)
 			return guest{&r.open}, 0

@@ -46,11 +46,12 @@ type Counters struct {
 	mu      sync.Mutex
 	traffic map[Key]*traffic
 	latency map[string]*histogram
+	refused map[int]int64
 }
 
 // New returns counters at zero.
 func New() *Counters {
-	return &Counters{traffic: map[Key]*traffic{}, latency: map[string]*histogram{}}
+	return &Counters{traffic: map[Key]*traffic{}, latency: map[string]*histogram{}, refused: map[int]int64{}}
 }
 
 // Add counts a request.
@@ -83,6 +84,13 @@ func (c *Counters) Add(key Key, bytes int64, took time.Duration) {
 	h.counts[i]++
 }
 
+// Refuse counts a connection that was answered with a status before it asked.
+func (c *Counters) Refuse(status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused[status]++
+}
+
 // Gauge is a figure that is read when metrics are.
 type Gauge struct {
 	Name, Help string
@@ -109,6 +117,10 @@ func (c *Counters) Append(b []byte, gauges []Gauge) []byte {
 	b = head(b, "micromirror_http_duration_seconds", "histogram", "Time from request to the last byte taken by the kernel.")
 	for _, project := range slices.Sorted(maps.Keys(c.latency)) {
 		b = c.latency[project].append(b, project)
+	}
+	b = head(b, "micromirror_http_refused_connections_total", "counter", "Connections refused before they asked.")
+	for _, status := range slices.Sorted(maps.Keys(c.refused)) {
+		b = sample(b, "micromirror_http_refused_connections_total", []string{"status", strconv.Itoa(status)}, float64(c.refused[status]))
 	}
 	name := ""
 	for _, g := range gauges {

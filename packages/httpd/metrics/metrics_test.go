@@ -14,6 +14,8 @@ func TestText(t *testing.T) {
 	c.Add(Key{"debian", "trixie", 200, '4'}, 1000, 5*time.Millisecond)
 	c.Add(Key{"debian", "trixie", 200, '4'}, 24, 2*time.Hour)
 	c.Add(Key{"", "", 404, '6'}, 0, 0)
+	c.Refuse(429)
+	c.Refuse(429)
 	got := string(c.Append(nil, []Gauge{{"micromirror_http_connections", "Open.", nil, 3}, {"size", "S.", []string{"project", "a\"\\\n\xff"}, 1e12}}))
 	want := `# HELP micromirror_http_requests_total Requests answered.
 # TYPE micromirror_http_requests_total counter
@@ -47,6 +49,9 @@ micromirror_http_duration_seconds_bucket{project="debian",le="3600"} 1
 micromirror_http_duration_seconds_bucket{project="debian",le="+Inf"} 2
 micromirror_http_duration_seconds_sum{project="debian"} 7200.005
 micromirror_http_duration_seconds_count{project="debian"} 2
+# HELP micromirror_http_refused_connections_total Connections refused before they asked.
+# TYPE micromirror_http_refused_connections_total counter
+micromirror_http_refused_connections_total{status="429"} 2
 # HELP micromirror_http_connections Open.
 # TYPE micromirror_http_connections gauge
 micromirror_http_connections 3
