@@ -29,7 +29,13 @@ func (f *flags) modules(config *node.Config) []rsync.Module {
 		out = append(out, rsync.Module{
 			Name: m.Name, Comment: cmp.Or(m.Comment, titleOf(config, m.Name)), Path: path, Exclude: excludes[:],
 			Generation: f.generation(path, projectsIn(config, m.Path)),
-			Steady:     func(ctx context.Context, read func() error) error { return editions.Steady(ctx, m.Path, read) },
+			Steady: func(ctx context.Context, read func() error) error {
+				err := editions.Steady(ctx, m.Path, read)
+				if errors.Is(err, edition.ErrBusy) {
+					err = fmt.Errorf("%w: %w", rsync.ErrBusy, err)
+				}
+				return err
+			},
 			Older: func(name string, size, sec int64, nsec uint32) (int, error) {
 				return editions.Older(m.Path+"/"+name, size, sec, nsec)
 			},
@@ -59,9 +65,6 @@ func projectsIn(config *node.Config, path string) []string {
 	return out
 }
 
-// errTorn is why a module is not offered although its folder is there.
-var errTorn = errors.New("a publish of it is being completed")
-
 // generation changes whenever syncd has published something in a module, or the
 // module's folder is another.
 func (f *flags) generation(path string, projects []string) func() (string, error) {
@@ -75,7 +78,7 @@ func (f *flags) generation(path string, projects []string) func() (string, error
 		for _, p := range projects {
 			s := status.Load(f.state, p)
 			if !s.Serving {
-				return "", fmt.Errorf("%s: %w", p, errTorn)
+				return "", fmt.Errorf("%s: a publish is being completed: %w", p, rsync.ErrBusy)
 			}
 			fmt.Fprintf(&b, " %s %d %d", p, s.LastChange.UnixNano(), s.LastUpdate.UnixNano())
 		}

@@ -22,10 +22,12 @@ const (
 	writeBuffer = 128 << 10
 )
 
+// ErrBusy ends a connection to a module that cannot be offered right now.
+var ErrBusy = errors.New("module is being read")
+
 // Errors that end a connection.
 var (
 	errStopping = errors.New("server is stopping")
-	errBusy     = errors.New("module is being read")
 	errSaid     = errors.New("refused") // the client has been told why
 )
 
@@ -201,7 +203,7 @@ func (c *conn) offer() (*offer, error) {
 	switch {
 	case err == nil:
 		return o, nil
-	case errors.Is(err, errBusy):
+	case errors.Is(err, ErrBusy):
 		c.log.Info("list not ready")
 		return nil, c.errorLine("module %s is being read -- try again later", c.module.Name)
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EACCES):

@@ -102,7 +102,7 @@ func (s *share) older() (*offer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil {
-		return nil, fmt.Errorf("module %s: %w", s.Name, errBusy)
+		return nil, fmt.Errorf("module %s: %w", s.Name, ErrBusy)
 	}
 	return s.current, nil
 }
