@@ -44,6 +44,17 @@ func (f Fleet) File() string { return filepath.Join(string(f), node.FleetFile) }
 // NodeFile is the file of one node.
 func (f Fleet) NodeFile(name string) string { return filepath.Join(string(f), "nodes", name+".json") }
 
+// SecretFile holds what only one node may know, in the form of the fleet file,
+// over which the node lays it. There need not be one.
+func (f Fleet) SecretFile(name string) string {
+	return filepath.Join(string(f), "secrets", name+".json")
+}
+
+// PublicKeyFile holds the key to which a node's secrets are encrypted.
+func (f Fleet) PublicKeyFile(name string) string {
+	return filepath.Join(string(f), "nodes", name+".pub")
+}
+
 // Nodes lists the fleet's nodes by name.
 func (f Fleet) Nodes() ([]string, error) {
 	dir := filepath.Join(string(f), "nodes")
@@ -63,7 +74,7 @@ func (f Fleet) Nodes() ([]string, error) {
 
 // Read checks one node's files.
 func (f Fleet) Read(name string) (*node.Config, error) {
-	c, err := node.ReadDesk(f.File(), f.NodeFile(name))
+	c, err := node.ReadDesk(f.File(), f.NodeFile(name), f.SecretFile(name))
 	if err != nil {
 		return nil, err
 	}

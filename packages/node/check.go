@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"micromirror/packages/project"
@@ -28,6 +29,7 @@ func (d *decoder) fleetFrom(f Fleet) Fleet {
 	d.keep("acme.email", &f.ACME.Email, isEmail, "is not an e-mail address", "write it like noc@example.net")
 	f.Update.URLs = d.strings("update.urls", f.Update.URLs, isURL, "is not an http or https URL", "write it like https://updates.example.net/fleet/")
 	d.firewall(&f.Firewall)
+	d.keep("update.window", &f.Update.Window, isWindow, "is not a time of day", "write it like 02:00-05:00, in UTC, or leave it out for any time")
 	d.keep("telemetry.syslog", &f.Telemetry.Syslog, isHostPort, "is not host or host:port", "write it like logs.example.net:6514")
 	d.keep("telemetry.syslog_ca", &f.Telemetry.SyslogCA, isCertificates, "holds no certificate", "write the authority's certificate in PEM form, line ends as \\n")
 	d.keep("telemetry.metrics", &f.Telemetry.Metrics, isURL, "is not an http or https URL", "write it like https://metrics.example.net/write")
@@ -265,6 +267,13 @@ func isHostPort(s string) bool {
 func isURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && len(s) <= 500 && isText(s) && (u.Scheme == "http" || u.Scheme == "https") && isHostPort(u.Host) && u.User == nil
+}
+
+func isWindow(s string) bool {
+	from, to, ok := strings.Cut(s, "-")
+	a, err := time.Parse("15:04", from)
+	b, err2 := time.Parse("15:04", to)
+	return ok && err == nil && err2 == nil && !a.Equal(b)
 }
 
 func isHTTPS(s string) bool { return isURL(s) && strings.HasPrefix(s, "https:") }

@@ -152,7 +152,7 @@ func (d *decoder) structure(field string, v value, dst reflect.Value) bool {
 		switch {
 		case i < 0 || m.key == "":
 			d.lines[path] = m.line
-			d.bad(path, "", "is not a known field", unknownRemedy(m.key, names))
+			d.bad(path, "", unknownField, unknownRemedy(m.key, names))
 		case seen[m.key]:
 			d.lines[path] = m.line
 			d.bad(path, "", "is given twice", "remove one of them")

@@ -11,6 +11,10 @@
 //     used. A file that cannot be read or is not JSON is replaced by its last
 //     good copy, which whoever replaces the file keeps beside it as <file>.old.
 //
+// A third file, secret.json, is optional and lies over the fleet file: what only
+// this node may know. It travels when the disk is written, or encrypted to the
+// node's own key.
+//
 // The package opens no ports and writes nothing. It reads /perm/node on a node.
 package node
 
@@ -68,6 +72,9 @@ type ACME struct {
 // Update names the web folders that carry releases, tried in order.
 type Update struct {
 	URLs []string `json:"urls"`
+	// Window is the time of day, in UTC, in which nodes may reboot into a release,
+	// like "02:00-05:00"; empty means any time.
+	Window string `json:"window"`
 }
 
 // Firewall has prefixes, written like 192.0.2.0/24 or 2001:db8::/32. What is

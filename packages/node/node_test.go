@@ -25,7 +25,7 @@ func write(t *testing.T, dir, name, text string) string {
 }
 
 func TestReferenceFiles(t *testing.T) {
-	c, err := ReadDesk("reference/fleet.json", "reference/node.json")
+	c, err := ReadDesk("reference/fleet.json", "reference/node.json", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestDeskRefusesEverythingAtOnce(t *testing.T) {
   "disable_dscp": "yes",
   "name": "again"
 }`)
-	_, err := ReadDesk(fleet, n)
+	_, err := ReadDesk(fleet, n, "")
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -201,7 +201,7 @@ func TestNothingThere(t *testing.T) {
 	if err == nil || c == nil || len(c.Fleet.Projects) == 0 {
 		t.Errorf("config %v, error %v: want an error beside an empty config", c, err)
 	}
-	_, err = ReadDesk("/nonexistent/fleet.json", "/nonexistent/node.json")
+	_, err = ReadDesk("/nonexistent/fleet.json", "/nonexistent/node.json", "")
 	if ps, ok := errors.AsType[Problems](err); !ok || len(ps) != 2 {
 		t.Errorf("error = %v, want one problem a file", err)
 	}
@@ -237,7 +237,7 @@ func TestAddresses(t *testing.T) {
 		dir := t.TempDir()
 		fleet := write(t, dir, "fleet.json", fleetOK)
 		n := write(t, dir, "node.json", `{"name": "n", "hardware": "qemu", "projects": ["debian"], "addresses": `+tt.addresses+`, "gateways": `+tt.gateways+`}`)
-		if _, err := ReadDesk(fleet, n); (err == nil) != tt.ok {
+		if _, err := ReadDesk(fleet, n, ""); (err == nil) != tt.ok {
 			t.Errorf("addresses %s gateways %s: %v", tt.addresses, tt.gateways, err)
 		}
 	}
@@ -296,7 +296,7 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("project %q is unusable: %v", p.Name, faults)
 			}
 		}
-		_, deskErr := ReadDesk(filepath.Join(dir, FleetFile), filepath.Join(dir, NodeFile))
+		_, deskErr := ReadDesk(filepath.Join(dir, FleetFile), filepath.Join(dir, NodeFile), "")
 		if (deskErr == nil) != (err == nil && len(problems) == 0) {
 			t.Errorf("desk says %v, node says %v %v", deskErr, problems, err)
 		}
@@ -309,7 +309,7 @@ func TestDeskRefusesImpossibleNetworks(t *testing.T) {
   "firewall": {"allow": ["192.0.2.1"], "block": ["everyone"], "limits": {"10/8": "1M"}}}`)
 	n := write(t, dir, "node.json", `{"name": "n", "hardware": "qemu", "addresses": ["dhcp"], "projects": ["debian"],
   "vlan": 4095, "mtu": 576}`)
-	_, err := ReadDesk(fleet, n)
+	_, err := ReadDesk(fleet, n, "")
 	if err == nil {
 		t.Fatal("accepted")
 	}

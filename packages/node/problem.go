@@ -15,6 +15,14 @@ type Problem struct {
 	Remedy string
 }
 
+// unknownField is the reason of a problem with a field that the reader does not
+// have.
+const unknownField = "is not a known field"
+
+// Unknown reports whether the problem is only a field that a newer release may
+// know.
+func (p Problem) Unknown() bool { return p.Reason == unknownField }
+
 // String gives the problem in one line, so that it fits a console.
 func (p Problem) String() string {
 	var b strings.Builder

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 
 	"micromirror/packages/project"
 )
@@ -16,13 +17,21 @@ import (
 const (
 	NodeFile  = "node.json"
 	FleetFile = "fleet.json"
-	// OldSuffix marks the last good copy of either.
+	// SecretFile has the form of the fleet file and is laid over it; mode 0600.
+	SecretFile = "secret.json"
+	// RootFile is the root metadata of the update repository that the node trusts.
+	RootFile = "root.json"
+	// KeyFile is the node's own age identity, to which its secrets are encrypted;
+	// mode 0600.
+	KeyFile = "age.key"
+	// OldSuffix marks the last good copy of fleet or node file.
 	OldSuffix = ".old"
 )
 
-// ReadDesk reads both files and refuses anything wrong. The error is Problems.
-func ReadDesk(fleetFile, nodeFile string) (*Config, error) {
-	c, problems, _ := read(fleetFile, nodeFile, func(string) string { return "" })
+// ReadDesk reads the files and refuses anything wrong; the secret file may be
+// missing. The error is Problems.
+func ReadDesk(fleetFile, nodeFile, secretFile string) (*Config, error) {
+	c, problems, _ := read(fleetFile, nodeFile, secretFile, func(string) string { return "" })
 	if len(problems) > 0 {
 		return nil, Problems(problems)
 	}
@@ -33,14 +42,16 @@ func ReadDesk(fleetFile, nodeFile string) (*Config, error) {
 // error is set only when neither file gave anything at all.
 func ReadNode(dir string) (*Config, []Problem, error) {
 	old := func(file string) string { return file + OldSuffix }
-	return read(filepath.Join(dir, FleetFile), filepath.Join(dir, NodeFile), old)
+	return read(filepath.Join(dir, FleetFile), filepath.Join(dir, NodeFile), filepath.Join(dir, SecretFile), old)
 }
 
-func read(fleetFile, nodeFile string, fallback func(string) string) (*Config, []Problem, error) {
+func read(fleetFile, nodeFile, secretFile string, fallback func(string) string) (*Config, []Problem, error) {
 	fleet := newDecoder(fleetFile)
 	f := Fleet{Projects: project.Catalogue()}
+	secret := newDecoder(secretFile)
 	haveFleet := fleet.load(fallback(fleetFile), &f)
 	if haveFleet {
+		secret.overlay(&f)
 		f = fleet.fleetFrom(f)
 	}
 	node := newDecoder(nodeFile)
@@ -53,7 +64,7 @@ func read(fleetFile, nodeFile string, fallback func(string) string) (*Config, []
 	if haveNode && haveFleet {
 		node.wholeName(c)
 	}
-	problems := append(fleet.problems, node.problems...)
+	problems := slices.Concat(fleet.problems, secret.problems, node.problems)
 	if !haveFleet && !haveNode {
 		return c, problems, fmt.Errorf("read configuration: %w", Problems(problems))
 	}
@@ -85,6 +96,19 @@ func (d *decoder) load(fallback string, dst any) bool {
 		d.problems = append(d.problems, Problem{File: file, Line: line, Reason: err.Error(), Remedy: remedyFor(err)})
 	}
 	return false
+}
+
+// overlay lays the secret file over what the fleet file said. One that is not
+// there holds nothing, and a daemon that may not read it does without.
+func (d *decoder) overlay(f *Fleet) {
+	v, line, err := parseFile(d.file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case err != nil:
+		d.problems = append(d.problems, Problem{File: d.file, Line: line, Reason: err.Error(), Remedy: "correct it; it has the form of the fleet file"})
+	default:
+		d.assign("", v, reflect.ValueOf(f).Elem())
+	}
 }
 
 func remedyFor(err error) string {
