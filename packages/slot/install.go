@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -62,6 +64,37 @@ func (i Installation) install(ctx context.Context, target Name) (Entry, error) {
 	}
 	e := New(target, generation, i.Release, i.Disk).WithTries(TrialTries)
 	return e, Put(i.ESP, e)
+}
+
+// Clean removes from the ESP what interrupted changes, and repairs of the file
+// system, have left: everything in the slots' folders but kernel and initramfs,
+// temporary entries, and recovered fragments.
+func Clean(esp string, running Name) error {
+	var errs []error
+	remove := func(dir string, leftover func(name string) bool) {
+		files, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		for _, f := range files {
+			if leftover(f.Name()) {
+				errs = append(errs, os.RemoveAll(filepath.Join(dir, f.Name())))
+			}
+		}
+	}
+	remove(esp, func(name string) bool {
+		return strings.HasPrefix(strings.ToUpper(name), "FSCK") && strings.HasSuffix(strings.ToUpper(name), ".REC")
+	})
+	remove(filepath.Join(esp, EntriesDir), func(name string) bool { return strings.HasPrefix(name, ".") })
+	for _, n := range []Name{running, running.Other()} {
+		remove(filepath.Join(esp, n.Dir()), func(name string) bool {
+			return name != release.KernelFile && name != release.InitrdFile
+		})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("clean ESP: %w", err)
+	}
+	return nil
 }
 
 // only returns the entry of a slot.

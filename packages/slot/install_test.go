@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,6 +114,31 @@ func TestInterruptedInstallKeepsTheRunningSlot(t *testing.T) {
 		}
 		if _, err := Install(t.Context(), i); err != nil {
 			t.Fatalf("again after %d steps: %v", stop, err)
+		}
+	}
+}
+
+func TestCleanKeepsWhatBoots(t *testing.T) {
+	i := newInstallation(t, file{"slot-a+5", 2}, file{"slot-b", 1})
+	keep := []string{"slot-a/vmlinuz", "slot-a/initrd", "slot-b/vmlinuz", "EFI/BOOT/BOOTX64.EFI", "loader/loader.conf", "loader/entries/slot-a+5.conf", "loader/entries/slot-b.conf"}
+	gone := []string{"FSCK0000.REC", "slot-a/vmlinuz.tmp", "slot-b/.initrd.tmp1", "loader/entries/.slot-b+3.conf.tmp7"}
+	for _, name := range append(slices.Clone(keep[:5]), gone...) {
+		path := filepath.Join(i.ESP, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Clean(i.ESP, A); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range keep {
+		if _, err := os.Stat(filepath.Join(i.ESP, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range gone {
+		if _, err := os.Stat(filepath.Join(i.ESP, name)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there: %v", name, err)
 		}
 	}
 }

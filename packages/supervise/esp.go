@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -17,7 +18,12 @@ import (
 type ESP struct {
 	Device, Dir string
 	Type        string // "vfat"
+
+	changing sync.Mutex
 }
+
+// Path is where the partition is mounted.
+func (e *ESP) Path() string { return e.Dir }
 
 const espFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME
 
@@ -44,8 +50,11 @@ func (e *ESP) remount(flags uintptr) error {
 	return nil
 }
 
-// Change makes the partition writable for f and leaves it clean.
+// Change makes the partition writable for f and leaves it clean. One change at a
+// time: its end makes the partition read-only.
 func (e *ESP) Change(f func(dir string) error) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
 	if err := e.remount(0); err != nil {
 		return err
 	}

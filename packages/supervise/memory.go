@@ -62,6 +62,14 @@ func (m *Memory) Counts(generation uint64, check string) bool {
 	return m.m.Generation != generation && slices.Contains(m.m.Held, check)
 }
 
+// New reports whether a generation was never found healthy on this node, while
+// another was.
+func (m *Memory) New(generation uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.m.Generation != 0 && m.m.Generation != generation
+}
+
 // Reboots returns how many reboots in a row the supervisor has ordered.
 func (m *Memory) Reboots() int {
 	m.mu.Lock()

@@ -43,6 +43,7 @@ type Boot struct {
 type Timing struct {
 	Interval time.Duration // between two looks; six times that once all is well
 	Stable   time.Duration // healthy without a break until the tries are made full
+	Prove    time.Duration // the same for a release that is new to the node
 	Window   time.Duration // in which that must happen on trial
 	Cure     time.Duration // unhealthy without a break until a reboot, the first time
 }
@@ -50,7 +51,7 @@ type Timing struct {
 // Defaults are the timing of a node. On trial ten minutes are enough for the
 // slowest box to start everything, and an outage of minutes changes nothing.
 func Defaults() Timing {
-	return Timing{Interval: 5 * time.Second, Stable: 30 * time.Second, Window: 10 * time.Minute, Cure: 10 * time.Minute}
+	return Timing{Interval: 5 * time.Second, Stable: 30 * time.Second, Prove: 3 * time.Minute, Window: 10 * time.Minute, Cure: 10 * time.Minute}
 }
 
 // Gate watches the node's health.
@@ -79,6 +80,9 @@ type Gate struct {
 // longest is the longest wait before another reboot in a row.
 const longest = 24 * time.Hour
 
+// suspicious is how many reboots in a row say that the slot does not stay well.
+const suspicious = 3
+
 // maxRearmWait is the longest wait between two attempts to make the tries full.
 const maxRearmWait = time.Hour
 
@@ -90,7 +94,8 @@ type watch struct {
 	started time.Time
 	since   time.Time // of the present health
 	healthy bool
-	armed   bool
+	good    bool // the trial is over
+	armed   bool // the tries are full
 	calm    bool
 	counted bool          // the reboot that is due was counted
 	wait    time.Duration // after an attempt to make the tries full that failed
@@ -103,7 +108,7 @@ func (g *Gate) Run(ctx context.Context) error {
 	g.greet()
 	w := &watch{started: time.Now().Add(-g.Up), since: time.Now()}
 	if _, err := os.Stat(g.Mark); err == nil {
-		w.armed = true
+		w.good, w.armed = true, true
 		g.blessed()
 	}
 	next := time.NewTimer(0)
@@ -163,7 +168,7 @@ func (g *Gate) note(w *watch, r health.Report) {
 	w.healthy, w.since, w.counted = r.Healthy, time.Now(), false
 	if r.Healthy {
 		g.Log.Info("healthy")
-	} else if w.armed {
+	} else if w.good {
 		g.Log.Warn("unhealthy", "why", r.Why())
 	}
 }
@@ -172,7 +177,11 @@ func (g *Gate) note(w *watch, r health.Report) {
 // forgets its reboots once it has been for very long.
 func (g *Gate) bless(w *watch, r health.Report) {
 	age := time.Since(w.since)
-	if !w.armed && age >= g.Timing.Stable && !time.Now().Before(w.next) {
+	if !w.good && age >= g.proof() {
+		w.good = true
+		g.blessed()
+	}
+	if w.good && !w.armed && age >= g.doubt() && !time.Now().Before(w.next) {
 		if err := g.arm(r); err != nil {
 			// Each attempt makes the ESP writable, where a power cut can hurt.
 			w.wait = min(max(2*w.wait, g.Timing.Interval), maxRearmWait)
@@ -181,7 +190,6 @@ func (g *Gate) bless(w *watch, r health.Report) {
 			return
 		}
 		w.armed = true
-		g.blessed()
 	}
 	if w.armed && !w.calm && age >= calm {
 		w.calm = true
@@ -189,6 +197,24 @@ func (g *Gate) bless(w *watch, r health.Report) {
 			g.Log.Error("remember health", "err", err)
 		}
 	}
+}
+
+// proof is how long the node must have been healthy for its trial to be over.
+// Some releases fail after a minute, so one that is new is watched longer.
+func (g *Gate) proof() time.Duration {
+	if g.Boot.Trial && g.Memory.New(g.Boot.Generation) {
+		return g.Timing.Prove
+	}
+	return g.Timing.Stable
+}
+
+// doubt is how long the tries stay as they are after that: the tries of a slot
+// that gets well after each of many reboots, and ill again, shall run out.
+func (g *Gate) doubt() time.Duration {
+	if g.Boot.Trial && g.Memory.Reboots() >= suspicious {
+		return calm
+	}
+	return 0
 }
 
 func (g *Gate) arm(r health.Report) error {
@@ -224,7 +250,7 @@ func (g *Gate) blessed() {
 }
 
 // onTrial reports whether a reboot takes the node nearer to the other slot.
-func (g *Gate) onTrial(w *watch) bool { return g.Boot.Trial && !w.armed }
+func (g *Gate) onTrial(w *watch) bool { return g.Boot.Trial && !w.good }
 
 // hopeless reports whether waiting longer is of no use.
 func (g *Gate) hopeless(w *watch) bool {

@@ -175,6 +175,38 @@ func TestRearmIsTriedAgain(t *testing.T) {
 	})
 }
 
+// A release that is well for a minute after each start does not stay.
+func TestReleaseThatIsHealthyForAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memory(t)
+		if err := m.Bless(1, nil); err != nil {
+			t.Fatal(err)
+		}
+		console, rebooted := play(t, trial, m, time.Hour, func(d time.Duration) bool { return d < time.Minute })
+		if strings.Contains(console, "re-armed") || rebooted != Defaults().Window {
+			t.Errorf("new: rebooted after %v, console:\n%s", rebooted, console)
+		}
+		// One that was found good is believed at once, but not for ever.
+		if err := errors.Join(m.Bless(2, nil), m.Forget()); err != nil {
+			t.Fatal(err)
+		}
+		armed := 0
+		for range suspicious + 2 {
+			console, rebooted := play(t, trial, m, 5*time.Hour, func(d time.Duration) bool { return d < time.Minute })
+			if rebooted == 0 {
+				t.Fatal("not rebooted")
+			}
+			armed += strings.Count(console, "re-armed")
+		}
+		if armed != suspicious {
+			t.Errorf("its tries were made full %d times, want %d", armed, suspicious)
+		}
+		if console, _ := play(t, trial, m, 2*time.Hour, func(time.Duration) bool { return true }); !strings.Contains(console, "re-armed") || m.Reboots() != 0 {
+			t.Errorf("well again: %d reboots remembered, console:\n%s", m.Reboots(), console)
+		}
+	})
+}
+
 // An ESP that cannot be written is not made writable every few seconds.
 func TestRearmBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
