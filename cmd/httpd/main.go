@@ -23,6 +23,9 @@ import (
 func main() {
 	var f flags
 	flag.StringVar(&f.listen, "listen", ":80", "TCP address to serve on")
+	flag.StringVar(&f.https, "https", ":443", "TCP address to serve on by TLS; empty for none")
+	flag.StringVar(&f.acme, "acme", layout.AcmeDir, "directory of the certificate")
+	flag.BoolVar(&f.kernelTLS, "kernel-tls", true, "let the kernel seal what is sent, if it can")
 	flag.StringVar(&f.root, "root", layout.MirrorDir, "directory to serve")
 	flag.StringVar(&f.node, "node", layout.NodeDir, "directory of node.json and fleet.json")
 	flag.StringVar(&f.state, "state", layout.StateDir+"/syncd", "directory of the projects' state")
@@ -34,8 +37,8 @@ func main() {
 }
 
 type flags struct {
-	listen, root, node, state, run, logs string
-	confine                              bool
+	listen, https, acme, root, node, state, run, logs string
+	confine, kernelTLS                                bool
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
@@ -43,6 +46,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	port := f.bindHTTPS(ctx, log)
 	if err := httpd.PrepareProcess(); err != nil {
 		log.Warn("few descriptors", "err", err)
 	}
@@ -57,7 +61,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	}
 	config := node.Load(ctx, f.node, log)
 	if f.confine {
-		policy := sandbox.Policy{UID: layout.HTTPD, GID: layout.HTTPD, Read: []string{f.root, f.state, f.run, f.node}, Write: []string{f.logs}}
+		policy := sandbox.Policy{UID: layout.HTTPD, GID: layout.HTTPD, Read: []string{f.root, f.state, f.run, f.node, f.acme}, Write: []string{f.logs}}
 		if err := sandbox.Enter(policy, log); err != nil {
 			return err
 		}
@@ -69,5 +73,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	}
 	limits := httpd.Limits(ctx, f.node, log)
 	daemon.Notice(log, "serving on "+l.Addr().String())
-	return httpd.Serve(ctx, l.(*net.TCPListener), httpd.Config{Site: site, Journal: journal, Limits: limits, Grace: 30 * time.Second, Log: log})
+	return httpd.Serve(ctx, l.(*net.TCPListener), httpd.Config{
+		Site: site, Journal: journal, Limits: limits, Grace: 30 * time.Second, Log: log, HTTPS: f.withHTTPS(ctx, port, log),
+	})
 }

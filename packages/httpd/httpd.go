@@ -12,12 +12,15 @@
 // what one network may take; its rules are /perm/node/limits.json, optional, read
 // again when it changes.
 //
-// Port 80 (TCP). Reads /perm/mirror, /perm/state/syncd, /run/syncd and
-// /run/health.json; a missing one costs only what depends on it. Writes the
+// Over TLS (see package handshake) the same is served in the same way, once there
+// is a certificate; without one, or with a bad one, HTTP serves on.
+//
+// Ports 80 and 443 (TCP). Reads /perm/mirror, /perm/state/syncd, /run/syncd,
+// /perm/acme, /run/acmed and /run/health.json; a missing one costs only what depends on it. Writes the
 // access log and the bytes served below /perm/state/httpd. URLs of its own, beside the tree: / (front
 // page), /status.json (see package status), /healthz (200 or 503 with the health
 // report), /metrics (Prometheus, for networks that the limits name), /robots.txt,
-// /favicon.ico.
+// /favicon.ico, and below /.well-known/acme-challenge/ what acmed wants answered.
 package httpd
 
 import (
@@ -41,6 +44,7 @@ type Config struct {
 	Limits  *limit.Table  // whom to let in
 	Grace   time.Duration // for running downloads at the end
 	Log     *slog.Logger
+	HTTPS   *HTTPS // nil: HTTP only
 }
 
 // Limits on what one connection may hold up.
@@ -55,7 +59,7 @@ const (
 // Serve answers connections until ctx ends, then waits for running downloads.
 func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 	server := &http.Server{
-		Handler:                      &handler{c.Site, c.Journal},
+		Handler:                      securedBy(&handler{c.Site, c.Journal}),
 		ConnContext:                  withClient,
 		ConnState:                    idle,
 		ReadHeaderTimeout:            headerTimeout,
@@ -64,8 +68,9 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
-	c.Site.Metrics = c.Journal.metrics(c.Limits, c.Site)
-	unusual := newHandoff(l.Addr(), c.Journal.refused)
+	unusual, door := newHandoff(l.Addr(), c.Journal.refused), &eventloop.Door{}
+	secure := startHTTPS(ctx, &c, door, unusual)
+	c.Site.Metrics = c.Journal.metrics(c.Limits, c.Site, secure)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(unusual) }()
 	ended := make(chan error, 1)
@@ -74,11 +79,13 @@ func Serve(ctx context.Context, l *net.TCPListener, c Config) error {
 		Site: c.Site, Cache: c.Site.Cache,
 		Unusual: unusual.give,
 		Admit:   admit(c.Limits),
+		Door:    door,
 		Record:  c.Journal.append, Flush: c.Journal.log.Write, Refused: c.Journal.turnedAway,
 		Loops:    loops(),
 		Timeouts: eventloop.Timeouts{Head: headerTimeout, Idle: idleTimeout, Stall: stallTimeout},
 		Grace:    c.Grace,
 	})
+	secure.end()
 	if stop() { // the loops ended by themselves
 		ended <- server.Close()
 	}

@@ -28,7 +28,7 @@ func Limits(ctx context.Context, dir string, log *slog.Logger) *limit.Table {
 }
 
 // metrics returns the source of /metrics.
-func (j *Journal) metrics(limits *limit.Table, site *answer.Site) func(netip.Addr) []byte {
+func (j *Journal) metrics(limits *limit.Table, site *answer.Site, https *secure) func(netip.Addr) []byte {
 	return func(peer netip.Addr) []byte {
 		if !limits.MayReadMetrics(peer) {
 			return nil
@@ -38,6 +38,8 @@ func (j *Journal) metrics(limits *limit.Table, site *answer.Site) func(netip.Add
 			{Name: "micromirror_http_cache_items", Help: "Files and listings in the cache.", Value: float64(site.Cache.Len())},
 		}
 		report := j.status.Report()
+		gauges = append(gauges, https.gauges()...)
+		gauges = append(gauges, certificateGauges(report.Certificate, report.Time)...)
 		for _, g := range projectGauges {
 			for i := range report.Projects {
 				if v, ok := g.value(report, &report.Projects[i]); ok {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"micromirror/packages/certificate"
 	"micromirror/packages/httpd/answer"
 	"micromirror/packages/httpd/cache"
 	"micromirror/packages/httpd/ledger"
@@ -47,8 +48,11 @@ func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (
 		log.Error("counting the bytes served anew", "err", err)
 	}
 	reader := &status.Reader{
-		Served:   served.Day,
-		Node:     c.Hostname(),
+		Served: served.Day,
+		Node:   c.Hostname(),
+		Certificate: func() certificate.Status {
+			return certificate.ReadStatus(filepath.Join(dirs.Run, "acmed", "status.json"))
+		},
 		StateDir: dirs.State, ProgressDir: filepath.Join(dirs.Run, "syncd"), Now: time.Now,
 	}
 	texts := map[string]page.Text{}
@@ -67,7 +71,8 @@ func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (
 	go watch.Run(ctx, time.Second, log)
 	site := &answer.Site{
 		Tree: root, Cache: kept, Page: pageSite(c), Texts: texts, Status: watch,
-		Health: HealthFile(filepath.Join(dirs.Run, "health.json"), time.Now),
+		Challenge: challenges(filepath.Join(dirs.Run, "acmed", "challenge")),
+		Health:    HealthFile(filepath.Join(dirs.Run, "health.json"), time.Now),
 	}
 	journal, err := openJournal(dirs.Logs, watch, served, log)
 	return site, journal, err

@@ -12,6 +12,7 @@ const (
 	NodeDir   = Perm + "/node"   // node.json and fleet.json
 	MirrorDir = Perm + "/mirror" // the served tree, owner syncd
 	StageDir  = Perm + "/stage"  // fetched, not yet published, owner syncd
+	AcmeDir   = Perm + "/acme"   // account and certificate, owner acmed
 	StateDir  = Perm + "/state"  // one folder a daemon
 )
 

@@ -73,6 +73,9 @@ type Site struct {
 	Page   page.Site
 	Texts  map[string]page.Text // by project name
 	Status *status.Watch
+	// Challenge returns what a certificate authority wants to read under a token,
+	// nil if nothing; it does not wait. It may be nil.
+	Challenge func(token string) []byte
 	// Health returns whether the node is healthy and the report, for /healthz.
 	Health func() (bool, []byte)
 	// Metrics returns the body of /metrics, nil for who may not read it.

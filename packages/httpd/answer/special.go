@@ -17,6 +17,9 @@ var favicon []byte
 // file when a person tells it to fetch a tree, so it is let in by name.
 const robots = "User-agent: wget\nDisallow:\n\nUser-agent: *\nAllow: /$\nDisallow: /\n"
 
+// challengePath is where a certificate authority looks (RFC 8555, section 8.3).
+const challengePath = ".well-known/acme-challenge/"
+
 // special answers for the names that the node itself provides, nil for others.
 // A file of the same name in the tree is hidden by them.
 func (s *Site) special(r *Request, name string, dir bool) *Response {
@@ -25,6 +28,12 @@ func (s *Site) special(r *Request, name string, dir bool) *Response {
 	}
 	if name == "." {
 		return generated(http.StatusOK, htmlType, page.Front(s.Page, s.Status.Report(), s.Texts, hostOf(r.Host, s.Page.Name)))
+	}
+	if token, ok := strings.CutPrefix(name, challengePath); ok {
+		if content := s.Challenge(token); content != nil {
+			return generated(http.StatusOK, "application/octet-stream", content)
+		}
+		return s.fail(http.StatusNotFound)
 	}
 	switch name {
 	case "status.json":
@@ -60,7 +69,7 @@ func (s *Site) reserved(r *Request, name string, dir bool) bool {
 	case "status.json", "healthz", "metrics", "robots.txt", "favicon.ico":
 		return true
 	}
-	return false
+	return s.Challenge != nil && strings.HasPrefix(name, challengePath)
 }
 
 func (s *Site) statusJSON() *Response {

@@ -3,7 +3,8 @@
 //
 // Clients are counted by network: a /24 of IPv4, a /56 of IPv6. A network may
 // hold so many connections and make so many requests a second, with a burst; the
-// node as a whole may hold so many connections. Who is over is told 429, a full
+// node as a whole may hold so many connections. A TLS handshake counts as twenty
+// requests. Who is over is told 429, a full
 // node says 503. Rules come from an optional JSON file that is read again when it
 // changes, so that an attack is answered without a new image; a broken file is
 // reported and the rules in force stay. The table of networks is bounded; a
@@ -148,19 +149,36 @@ func (c *Client) Request(now time.Time, agent []byte) int {
 			return http.StatusForbidden
 		}
 	}
-	if c.network == nil || rules.RequestsPerSecond <= 0 {
-		return 0
+	if !c.spend(rules, now, 1) {
+		return http.StatusTooManyRequests
 	}
+	return 0
+}
+
+// handshakeCost is what a TLS handshake counts for, in requests.
+const handshakeCost = 20
+
+// Handshake counts a TLS handshake and says whether the client may make it.
+func (c *Client) Handshake(now time.Time) bool {
+	return c.spend(c.table.rules.Load(), now, handshakeCost)
+}
+
+// spend takes tokens from the network's account, if it has them.
+func (c *Client) spend(rules *Rules, now time.Time, cost float64) bool {
+	if c.network == nil || rules.RequestsPerSecond <= 0 {
+		return true
+	}
+	cost = min(cost, rules.Burst)
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
 	n := c.network
 	n.tokens = min(rules.Burst, n.tokens+max(0, now.Sub(n.last).Seconds())*rules.RequestsPerSecond)
 	n.last = now
-	if n.tokens < 1 {
-		return http.StatusTooManyRequests
+	if n.tokens < cost {
+		return false
 	}
-	n.tokens--
-	return 0
+	n.tokens -= cost
+	return true
 }
 
 // Done says that the connection has ended.

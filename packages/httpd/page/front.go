@@ -26,6 +26,9 @@ type Client struct {
 func Front(site Site, report *status.Report, texts map[string]Text, host string) []byte {
 	b := AppendHead(make([]byte, 0, 16<<10), site, site.Name)
 	b = append(b, "<p>"+html.EscapeString(intro(site))+"</p>\n"...)
+	if words := report.Certificate.Words(report.Time); words != "" {
+		b = append(b, "<p class=warn>HTTPS: "+html.EscapeString(words)+"</p>\n"...)
+	}
 	for i := range report.Projects {
 		p := &report.Projects[i]
 		b = appendProject(b, p, texts[p.Name], "http://"+host+p.URL, report.Time)

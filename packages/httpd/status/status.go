@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"micromirror/packages/certificate"
 )
 
 // Project is one project in /status.json.
@@ -67,6 +69,8 @@ type Report struct {
 	Node     string    `json:"node"`
 	Time     time.Time `json:"time"`
 	Projects []Project `json:"projects"`
+	// Certificate is how the node's certificate for HTTPS is.
+	Certificate certificate.Status `json:"certificate"`
 }
 
 // Hosted is a project that the node is told to host.
@@ -86,6 +90,8 @@ type Reader struct {
 	StateDir    string
 	ProgressDir string
 	Now         func() time.Time
+	// Certificate returns how the certificate is; nil where there is no HTTPS.
+	Certificate func() certificate.Status
 	// Served returns the bytes that a project was sent for in the last 24 hours.
 	Served func(project string) int64
 }
@@ -94,7 +100,10 @@ type Reader struct {
 // this one, nil for none. The error joins what could not be read; the report is
 // complete without it.
 func (r *Reader) Read(before *Report) (Report, error) {
-	report := Report{Node: r.Node, Time: r.Now().UTC().Truncate(time.Second), Projects: []Project{}}
+	report := Report{Node: r.Node, Time: r.Now().UTC().Truncate(time.Second), Projects: []Project{}, Certificate: certificate.Status{State: certificate.Off}}
+	if r.Certificate != nil {
+		report.Certificate = r.Certificate()
+	}
 	var problems []error
 	for _, h := range r.Hosted {
 		p := Project{Status: "never", Serving: true}

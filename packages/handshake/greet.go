@@ -1,0 +1,131 @@
+package handshake
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"micromirror/packages/tlsrecord"
+)
+
+// greet brings a connection from its first byte to an established session, or
+// closes it.
+func (s *Server) greet(ctx context.Context, conn *net.TCPConn, peer netip.Addr, client Client) {
+	done := func() { conn.Close(); client.Done() }
+	tap := tlsrecord.NewTap(conn)
+	hello, err := tap.Hello()
+	switch {
+	case err != nil:
+		s.counters.failed.Add(1)
+		done()
+		return
+	case hello[0] != tlsrecord.TypeHandshake:
+		s.counters.failed.Add(1)
+		answerPlain(conn, hello)
+		done()
+		return
+	case !client.Handshake(time.Now()):
+		s.counters.refused.Add(1)
+		done()
+		return
+	}
+	wait, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	if !s.running.begin(wait, peer) {
+		s.counters.refused.Add(1)
+		done()
+		return
+	}
+	secured := tls.Server(tap, tap.Config(s.tls))
+	err = secured.HandshakeContext(wait)
+	s.running.end(peer)
+	if err != nil {
+		s.counters.failed.Add(1)
+		s.config.Log.Debug("handshake", "peer", peer, "err", err)
+		done()
+		return
+	}
+	s.counters.handshake(secured.ConnectionState().DidResume)
+	s.passOn(conn, tap, secured, peer, client)
+}
+
+// passOn gives the established connection away: best sealed by the kernel, else
+// by an event loop, else, when its session cannot be taken, by crypto/tls.
+func (s *Server) passOn(conn *net.TCPConn, tap *tlsrecord.Tap, secured *tls.Conn, peer netip.Addr, client Client) {
+	state := secured.ConnectionState()
+	session, err := tap.Take(state.Version, state.CipherSuite)
+	if err == nil {
+		err = s.give(conn, session, peer, client)
+	}
+	if err == nil {
+		return
+	}
+	s.config.Log.Debug("stays with crypto/tls", "peer", peer, "err", err)
+	if err := secured.SetDeadline(time.Time{}); err != nil {
+		secured.Close()
+		client.Done()
+		return
+	}
+	s.counters.kept.Add(1)
+	s.config.Unusual(secured, client)
+}
+
+// give takes the socket out of Go's poller and gives it to an event loop. The
+// kernel is asked last: what it has taken cannot stay here.
+func (s *Server) give(conn *net.TCPConn, session *tlsrecord.Session, peer netip.Addr, client Client) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	fd, dupErr := -1, error(nil)
+	err = raw.Control(func(have uintptr) { fd, dupErr = unix.FcntlInt(have, unix.F_DUPFD_CLOEXEC, 0) })
+	if err != nil || dupErr != nil {
+		return fmt.Errorf("duplicate descriptor: %w", firstOf(err, dupErr))
+	}
+	// The descriptor must not be closed while Go's poller watches the socket by it.
+	conn.Close()
+	offloaded := s.config.Kernel && session.Offload(fd) == nil
+	if !s.config.Enter(Arrival{FD: fd, Peer: peer, Client: client, Session: session}) {
+		unix.Close(fd)
+		client.Done()
+		return nil
+	}
+	if offloaded {
+		s.counters.offloaded.Add(1)
+	} else {
+		s.counters.sealed.Add(1)
+	}
+	return nil
+}
+
+func firstOf(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// plainAnswer is what somebody gets who speaks plain HTTP here.
+const plainAnswer = "This port speaks HTTPS only: use https:// here, or http:// on the usual port.\n"
+
+// answerPlain tells a client that does not speak TLS what this port is. What it
+// has sent is read off first, so that closing does not take the answer back.
+func answerPlain(conn *net.TCPConn, hello []byte) {
+	if hello[0] < 'A' || hello[0] > 'Z' {
+		return // no HTTP either
+	}
+	if conn.SetDeadline(time.Now().Add(time.Second)) != nil {
+		return
+	}
+	_, err := fmt.Fprintf(conn, "HTTP/1.1 400 Bad Request\r\nServer: micromirror\r\nContent-Type: text/plain\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(plainAnswer), plainAnswer)
+	if err == nil && conn.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, conn, 64<<10) // until the client has read it, or for a second
+	}
+}
