@@ -28,9 +28,9 @@ func Watchdog(sys string) func(context.Context) error {
 			}
 		}
 		if len(dogs) == 0 {
-			return errors.New("no watchdog found: nothing resets this box if it hangs")
+			return errors.New("no watchdog found")
 		}
-		return errors.New("no watchdog is armed: nothing resets this box if it hangs")
+		return errors.New("no watchdog is armed")
 	}
 }
 
@@ -129,10 +129,7 @@ const worn = 90
 
 // answer judges what a disk answered.
 func answer(h smart.Health, err error) error {
-	which := strings.TrimSpace("disk " + h.Model)
-	if h.Serial != "" {
-		which += ", serial number " + h.Serial
-	}
+	which := h.Model + ", serial number " + h.Serial
 	switch {
 	case errors.Is(err, smart.ErrUnsupported):
 		return nil

@@ -49,7 +49,7 @@ func unknown() Health {
 	return Health{Worn: -1, Celsius: -1, Hours: -1, Unreadable: -1, Replaced: -1}
 }
 
-// String gives the figures in one line.
+// String gives what people ask for first, in one line.
 func (h Health) String() string {
 	words := []string{h.Model}
 	if h.Worn >= 0 {
@@ -57,9 +57,6 @@ func (h Health) String() string {
 	}
 	if h.Celsius >= 0 {
 		words = append(words, fmt.Sprintf("%d °C", h.Celsius))
-	}
-	if h.Hours >= 0 {
-		words = append(words, fmt.Sprintf("%d hours on", h.Hours))
 	}
 	return strings.Join(words, ", ")
 }
