@@ -52,7 +52,7 @@ func (j *Job) transfer(ctx context.Context, s *stage, up Upstream, list *flist.L
 	res, err := up.Transfer(ctx, client.Request{
 		Files: need, Stage: stageRoot,
 		Dest:  func(i int) string { return stageName(list.Name(i)) },
-		Basis: func(i int) (*os.File, error) { return basis(j.Tree, list.Name(i)) },
+		Basis: newBases(j.Tree, list).open,
 		Progress: func(p client.Progress) {
 			j.Progress(status.Progress{Phase: "fetch", FilesDone: p.Files, FilesTotal: p.FilesTotal, BytesDone: p.Bytes, BytesTotal: p.BytesTotal})
 		},
@@ -91,21 +91,6 @@ func (j *Job) checkpoints(s *stage) (stop func()) {
 		cancel()
 		<-done
 	}
-}
-
-// basis opens the served version of a file. It is called from two goroutines,
-// so it shares no directory handle.
-func basis(dir, name string) (*os.File, error) {
-	root, err := tree.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	f, err := root.OpenFile(name)
-	if err != nil {
-		return nil, nil // none there, or not a file: fetch it whole
-	}
-	return f, nil
 }
 
 // missing returns the files of the plan whose content the stage does not hold

@@ -78,7 +78,7 @@ func attempt(ctx context.Context, j *Job, s *stage) (Outcome, error) {
 	if err != nil {
 		return out, err
 	}
-	if err := checkList(list); err != nil {
+	if err := j.checkList(list); err != nil {
 		return out, err
 	}
 	root, err := tree.Open(j.Tree)
@@ -111,16 +111,28 @@ func attempt(ctx context.Context, j *Job, s *stage) (Outcome, error) {
 }
 
 // checkList refuses lists that do not describe a tree.
-func checkList(l *flist.List) error {
-	if l.IOError != 0 {
+func (j *Job) checkList(l *flist.List) error {
+	up := &j.Project.Upstream
+	empty := !namesFile(l)
+	switch {
+	case l.IOError != 0 && empty && up.Path != "":
+		return fmt.Errorf("%w: upstream %s has no folder %q in module %q, it is gone or renamed: correct upstream.path of project %s in fleet.json",
+			ErrList, up.Host, up.Path, up.Module, j.Project.Name)
+	case l.IOError != 0:
 		return fmt.Errorf("%w: upstream could not read all of its files (flags %#x)", ErrList, l.IOError)
+	case empty:
+		return fmt.Errorf("%w: it names no file", ErrList)
 	}
+	return nil
+}
+
+func namesFile(l *flist.List) bool {
 	for i := range l.Len() {
 		if l.Active(i) && l.Mode(i)&flist.ModeType != flist.ModeDir {
-			return nil
+			return true
 		}
 	}
-	return fmt.Errorf("%w: it names no file", ErrList)
+	return false
 }
 
 // plan compares list and tree.

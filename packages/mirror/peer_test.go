@@ -2,7 +2,9 @@ package mirror
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,15 +120,23 @@ func TestUpstreamInTrouble(t *testing.T) {
 	if err := os.WriteFile(password, []byte("me:secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	other := func(greeting string) string { return talker(t, greeting) }
 	tests := []struct {
 		name     string
 		settings []string
-		module   string
+		edit     func(u *project.Upstream)
 		want     string
 	}{
-		{"module is gone", nil, "nosuch", "nosuch"},
-		{"asks for a password", []string{"auth users = me", "secrets file = " + password}, "m", "login"},
-		{"full", []string{"max connections = -1"}, "m", "max connections"},
+		{"module is gone", nil, func(u *project.Upstream) { u.Module = "nosuch" }, `has no module "nosuch", it is gone or renamed: correct upstream.module of project demo in fleet.json: log in`},
+		{"module was renamed", nil, func(u *project.Upstream) { u.Module = "m-old" }, "in fleet.json (it has m)"},
+		{"folder is gone", nil, func(u *project.Upstream) { u.Path = "dists/two" }, `has no folder "dists/two" in module "m"`},
+		{"asks for a password", []string{"auth users = me", "secrets file = " + password}, nil, `asks for a password for module "m": set upstream.user`},
+		{"wrong password", []string{"auth users = me", "secrets file = " + password}, func(u *project.Upstream) { u.User, u.Password = "me", "?" }, `does not accept user "me"`},
+		{"full", []string{"max connections = -1"}, nil, "is full and is asked again later"},
+		{"not for us", []string{"hosts deny = *"}, nil, "does not let this node's address in"},
+		{"a web server", nil, func(u *project.Upstream) { u.Host = other("HTTP/1.1 400 Bad Request\r\n\r\n") }, `speaks another protocol than rsync: correct upstream.host of project demo`},
+		{"a shell", nil, func(u *project.Upstream) { u.Host = other("SSH-2.0-OpenSSH_9\r\n") }, "SSH-2.0-OpenSSH_9"},
+		{"silence", nil, func(u *project.Upstream) { u.Host = other("") }, "read greeting"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,15 +144,41 @@ func TestUpstreamInTrouble(t *testing.T) {
 			w.mustRun()
 			peer := mirrortest.StartPeer(t, dir, tt.settings...)
 			p := w.job.Project
-			p.Upstream.Host, p.Upstream.Module = peer.Addr, tt.module
+			p.Upstream.Host, p.Upstream.Module = peer.Addr, "m"
+			if tt.edit != nil {
+				tt.edit(&p.Upstream)
+			}
+			w.job.Project = p
 			w.job.Dial = RsyncDialer(p, nil, 20*time.Second, w.job.Log)
 			_, err := w.run()
-			if err == nil || !strings.Contains(strings.ToLower(err.Error()), tt.want) || strings.Contains(err.Error(), "\n") {
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error = %v, want one line that tells %q", err, tt.want)
 			}
 			w.same()
 		})
 	}
+}
+
+// talker is a server that greets everybody with the same words and hangs up.
+func talker(t *testing.T, greeting string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, greeting)
+			c.(*net.TCPConn).CloseWrite()
+			io.Copy(io.Discard, c)
+			c.Close()
+		}
+	}()
+	return l.Addr().String()
 }
 
 // TestUpstreamChangesWhileListed is a run against an upstream that changes files

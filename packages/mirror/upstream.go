@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"micromirror/packages/mirror/trace"
 	"micromirror/packages/project"
 	"micromirror/packages/rsync/client"
 	"micromirror/packages/rsync/filter"
@@ -18,19 +19,30 @@ import (
 // shared bounds all transfers of the node together and may be nil.
 func RsyncDialer(p project.Project, shared *rate.Limiter, timeout time.Duration, log *slog.Logger) func(context.Context) (Upstream, error) {
 	return func(ctx context.Context) (Upstream, error) {
-		rules, err := filter.Parse(append([]string{"- .~tmp~/"}, p.Filter...)...)
+		rules, err := filter.Parse(append(never(&p), p.Filter...)...)
 		if err != nil {
 			return nil, err
 		}
-		conn, err := client.Dial(ctx, client.Config{
+		cfg := client.Config{
 			Addr: p.Upstream.Host, Module: p.Upstream.Module, User: p.Upstream.User, Password: p.Upstream.Password,
 			Timeout: cmp.Or(timeout, defaultTimeout), Rate: int64(p.Rate), Limiter: shared, Log: log,
-		})
+		}
+		conn, err := client.Dial(ctx, cfg)
 		if err != nil {
-			return nil, err
+			return nil, explain(ctx, err, cfg, p.Name)
 		}
 		return &rsyncUpstream{Conn: conn, options: client.ListOptions{Path: p.Upstream.Path, Filter: rules}}, nil
 	}
+}
+
+// never is what no mirror takes over: unfinished transfers, and the marks by
+// which an upstream of Debian's kind says that it is working itself.
+func never(p *project.Project) []string {
+	rules := []string{"- .~tmp~/"}
+	if p.Trace.Format == "debian" {
+		rules = append(rules, "- /"+trace.InProgress+"*")
+	}
+	return rules
 }
 
 // defaultTimeout is the recipes' --timeout.

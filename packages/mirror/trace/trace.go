@@ -3,15 +3,18 @@
 // the one by which upstream's tree tells its age.
 //
 // Promise: only the file named by the project (project.Trace) is written, by
-// rename; upstream's own trace files are never touched. Times of the directories
+// rename, and for archives of Debian's kind the mark that a run is on (Mark);
+// upstream's own trace files are never touched. Times of the directories
 // around it stay as upstream has them, so that the next run finds no difference.
 // The file is not made durable: the next run writes it again.
 package trace
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path"
@@ -41,6 +44,58 @@ func Name(p *project.Project, host string) string {
 // unixDate is the output of date -u in the C locale.
 const unixDate = "Mon Jan _2 15:04:05 UTC 2006"
 
+// InProgress, with the host's name, is the file in the root of a Debian archive
+// that is there while the mirror is working on it.
+const InProgress = "Archive-Update-in-Progress-"
+
+// Mark returns the file that tells that a run is on, relative to the tree; "" for
+// projects that have none.
+func Mark(p *project.Project, host string) string {
+	if p.Trace.Format != "debian" {
+		return ""
+	}
+	return InProgress + host
+}
+
+// Begin puts the mark into the tree, End takes it away. Without a tree there is
+// nothing to mark.
+func Begin(p *project.Project, treeDir, stage, host string) error {
+	name := Mark(p, host)
+	root, err := tree.Open(treeDir)
+	if name == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("mark update in progress: %w", err)
+	}
+	defer root.Close()
+	if err := put(root, stage, name, host+"\n"); err != nil {
+		return fmt.Errorf("mark update in progress: %w", err)
+	}
+	return nil
+}
+
+// End ends what Begin began; it is no error if nothing did.
+func End(p *project.Project, treeDir, host string) error {
+	name := Mark(p, host)
+	root, err := tree.Open(treeDir)
+	if name == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("end the mark of an update: %w", err)
+	}
+	defer root.Close()
+	info, err := root.Stat(".")
+	if err != nil {
+		return fmt.Errorf("end the mark of an update: %w", err)
+	}
+	if err := errors.Join(root.Remove(name), root.SetTimes(".", info.Sec, info.Nsec)); err != nil {
+		return fmt.Errorf("end the mark of an update: %w", err)
+	}
+	return nil
+}
+
 // rfc5322 is the Date field of Debian's traces, the output of date -u -R.
 const rfc5322 = "Mon, 02 Jan 2006 15:04:05 +0000"
 
@@ -56,19 +111,26 @@ func Write(p *project.Project, treeDir, stage string, r Run) error {
 		return fmt.Errorf("write trace: %w", err)
 	}
 	defer root.Close()
-	from, err := tree.Open(stage)
-	if err != nil {
-		return fmt.Errorf("write trace: %w", err)
-	}
-	defer from.Close()
-	temp := filepath.Join(stage, "trace")
-	if err := os.WriteFile(temp, []byte(format(p, root, r)), 0o644); err != nil {
-		return fmt.Errorf("write trace: %w", err)
-	}
-	if err := place(root, from, name); err != nil {
+	if err := put(root, stage, name, format(p, root, r)); err != nil {
 		return fmt.Errorf("write trace: %w", err)
 	}
 	return nil
+}
+
+// put writes a file in the stage and moves it to its place.
+func put(root *tree.Root, stage, name, content string) error {
+	if err := os.MkdirAll(stage, 0o700); err != nil {
+		return err
+	}
+	from, err := tree.Open(stage)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if err := os.WriteFile(filepath.Join(stage, "trace"), []byte(content), 0o644); err != nil {
+		return err
+	}
+	return place(root, from, name)
 }
 
 // place moves the trace into the tree and gives the directories above it the
