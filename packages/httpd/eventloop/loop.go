@@ -154,7 +154,7 @@ func (l *loop) run(ctx context.Context) error {
 
 // patience is how long, in milliseconds, a loop waits before it lets Go's
 // scheduler know.
-const patience = 4
+const patience = 9
 
 // poll waits for events, at most a second.
 func (l *loop) poll(events []unix.EpollEvent) (int, error) {

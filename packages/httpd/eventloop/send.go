@@ -18,9 +18,12 @@ const (
 	broken            // the client is gone, or the file cannot be read
 )
 
-// slice is how much of one response is sent before others get their turn, and
-// how much of a file is read ahead of sending.
-const slice = 1 << 20
+// slice is how much of a file is sent in one call, and read ahead of sending; turn
+// is how much of one response is sent before others get theirs.
+const (
+	slice = 1 << 20
+	turn  = 2 * slice
+)
 
 // inlineBody is the largest body in memory that is copied behind the head, to go
 // with it in one call.
@@ -137,7 +140,7 @@ func bytesOf(o *output, s *answer.Segment) ([]byte, bool) {
 	return nil, false
 }
 
-// send sends as much as the socket takes, up to a slice.
+// send sends as much as the socket takes in one turn.
 func (l *loop) send(c *conn, o *output) progress {
 	p := l.sendOutput(c, o)
 	if c.seals() {
@@ -161,7 +164,7 @@ func (l *loop) sendOutput(c *conn, o *output) progress {
 		o.headers -= headers
 		o.sent += int64(n) - headers
 	}
-	for room := int64(slice); len(o.body) > 0; {
+	for room := int64(turn); len(o.body) > 0; {
 		s := &o.body[0]
 		if o.off == s.Length {
 			o.body, o.off = o.body[1:], 0
@@ -170,20 +173,23 @@ func (l *loop) sendOutput(c *conn, o *output) progress {
 		if room <= 0 {
 			return blocked
 		}
-		n, p := l.sendSegment(c, o, s, room)
+		length := min(s.Length-o.off, slice)
+		n, p := l.sendSegment(c, o, s, length)
 		if p != complete {
 			return p
 		}
 		o.off += n
 		o.sent += n
 		room -= n
+		if n < length { // asking again would only hear that it is full
+			return blocked
+		}
 	}
 	return complete
 }
 
 // sendSegment sends a part of the first segment.
-func (l *loop) sendSegment(c *conn, o *output, s *answer.Segment, room int64) (int64, progress) {
-	length := min(s.Length-o.off, room)
+func (l *loop) sendSegment(c *conn, o *output, s *answer.Segment, length int64) (int64, progress) {
 	if data, ok := bytesOf(o, s); ok {
 		flags := 0
 		if len(o.body) > 1 {
