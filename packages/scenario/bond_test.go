@@ -15,9 +15,8 @@ var pair = []struct{ name, address, address6, gateway, gateway6 string }{
 	{"two", "192.0.2.2/24", "2001:db8::2/64", "192.0.2.1", "2001:db8::1"},
 }
 
-// answered is what a sync says that reached the other node: it has no such module
-// yet.
-const answered = `mm syncd: demo-\S+: failed .*(@ERROR|empty|no files)`
+// answered is what a sync says that reached the other node, which has nothing yet.
+const answered = `mm syncd: demo-\S+: failed err="list refused: it names no file"`
 
 // Two nodes bond two cables, put a VLAN on the bond, and reach each other there;
 // one syncs from the other. They go on over the second cable when the first is
