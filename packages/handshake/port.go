@@ -2,8 +2,10 @@ package handshake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 
@@ -104,4 +106,25 @@ func (p *Port) listen() (*net.TCPListener, error) {
 		return nil, fmt.Errorf("listen on %s: not TCP", p.addr)
 	}
 	return tcp, nil
+}
+
+// Addr returns the port's address, with the number that the kernel chose if none
+// was asked for.
+func (p *Port) Addr() (netip.AddrPort, error) {
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("address of port: %w", err)
+	}
+	var sa unix.Sockaddr
+	var nameErr error
+	if err := raw.Control(func(fd uintptr) { sa, nameErr = unix.Getsockname(int(fd)) }); err != nil || nameErr != nil {
+		return netip.AddrPort{}, fmt.Errorf("address of port: %w", errors.Join(err, nameErr))
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), nil
+	}
+	return netip.AddrPort{}, errors.New("address of port: not IP")
 }

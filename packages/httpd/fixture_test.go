@@ -26,6 +26,7 @@ type fixture struct {
 	*testing.T
 	dir    string // holds mirror, state, run, logs
 	addr   string
+	https  string // address, closed until certify
 	site   *answer.Site
 	limits *limit.Table
 	stop   func() // ends the server and waits for it
@@ -35,7 +36,7 @@ var modTime = time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
 
 func newFixture(t *testing.T) *fixture {
 	f := &fixture{T: t, dir: t.TempDir()}
-	for _, sub := range []string{"mirror", "state", "run/syncd", "logs"} {
+	for _, sub := range []string{"mirror", "state", "run/syncd", "logs", "acme"} {
 		f.must(os.MkdirAll(filepath.Join(f.dir, sub), 0o755))
 	}
 	f.write("debian/dists/stable/InRelease", "Origin: Debian\n")
@@ -99,8 +100,9 @@ func (f *fixture) start() {
 	f.addr = l.Addr().String()
 	done := make(chan error, 1)
 	f.limits = limit.NewTable(limit.Default())
+	https := f.newHTTPS(ctx, log)
 	go func() {
-		done <- Serve(ctx, l.(*net.TCPListener), Config{Site: site, Journal: journal, Limits: f.limits, Grace: 5 * time.Second, Log: log})
+		done <- Serve(ctx, l.(*net.TCPListener), Config{Site: site, Journal: journal, Limits: f.limits, Grace: 5 * time.Second, Log: log, HTTPS: https})
 	}()
 	stopped := false
 	f.stop = func() {
