@@ -2,7 +2,8 @@
 //
 //	go run ./cmd/bench http
 //
-// The figures are printed and written to build/bench/<name>.json.
+// The figures are printed and, unless only one work is measured, written to
+// build/bench/<name>.json. A measurement that was interrupted goes on where it was.
 package main
 
 import (
@@ -21,7 +22,7 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 5, "rounds of each work")
 	seconds := flag.Int("seconds", 3, "length of one run")
-	only := flag.String("only", "", "the one work to measure")
+	only := flag.String("only", "", "the one work to measure, without writing the file")
 	scratch := flag.String("scratch", filepath.Join("build", "bench", "scratch"), "directory for the tree and the servers' files")
 	flag.Parse()
 	if flag.Arg(0) != "http" {
@@ -60,6 +61,9 @@ func run(ctx context.Context, scratch string, rounds, seconds int, only string) 
 	fmt.Println()
 	if err := bench.Print(os.Stdout, "nginx", rows); err != nil {
 		return err
+	}
+	if only != "" { // the figures of all rows stay together
+		return nil
 	}
 	return bench.Write(filepath.Join("build", "bench"), "http", rows)
 }

@@ -3,7 +3,8 @@
 //
 // A Row is one kind of work. Smaller is better throughout: units are costs
 // (seconds of CPU, bytes of memory), so that Ratio below one means that ours is
-// cheaper. Results go to build/bench/<name>.json, an array of rows.
+// cheaper. Beside its cost a row may tell how much was done a second. Results go to
+// build/bench/<name>.json, an array of rows.
 package bench
 
 import (
@@ -24,28 +25,47 @@ type Row struct {
 	Peer  float64 `json:"peer"`
 	Ratio float64 `json:"ratio"`
 	Aim   float64 `json:"aim"` // the ratio that was set as a goal
+
+	RateUnit string  `json:"rate_unit,omitempty"` // of what was done a second
+	OursRate float64 `json:"ours_rate,omitempty"`
+	PeerRate float64 `json:"peer_rate,omitempty"`
+}
+
+// Sample is the outcome of one run.
+type Sample struct {
+	Cost float64
+	Rate float64 // how much was done a second; 0 where that makes no sense
 }
 
 // Compare runs ours and peer by turns, rounds times, and takes the medians.
-func Compare(rounds int, ours, peer func() (float64, error)) (a, b float64, err error) {
-	var as, bs []float64
+func Compare(rounds int, ours, peer func() (Sample, error)) (a, b Sample, err error) {
+	var as, bs []Sample
 	for i := range rounds {
 		first, second, x, y := ours, peer, &as, &bs
 		if i%2 == 1 { // whoever comes first may find the machine differently
 			first, second, x, y = peer, ours, &bs, &as
 		}
 		for _, step := range []struct {
-			run func() (float64, error)
-			to  *[]float64
+			run func() (Sample, error)
+			to  *[]Sample
 		}{{first, x}, {second, y}} {
 			v, err := step.run()
 			if err != nil {
-				return 0, 0, err
+				return Sample{}, Sample{}, err
 			}
 			*step.to = append(*step.to, v)
 		}
 	}
-	return Median(as), Median(bs), nil
+	return middle(as), middle(bs), nil
+}
+
+// middle takes the medians of cost and rate, each by itself.
+func middle(samples []Sample) Sample {
+	var costs, rates []float64
+	for _, s := range samples {
+		costs, rates = append(costs, s.Cost), append(rates, s.Rate)
+	}
+	return Sample{Median(costs), Median(rates)}
 }
 
 // Median returns the middle value, 0 of none.
@@ -72,13 +92,22 @@ func NewRow(work, unit string, ours, peer, aim float64) Row {
 // Print writes the rows as a table.
 func Print(w io.Writer, peer string, rows []Row) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "work\tunit\tours\t%s\tratio\taim\t\t\n", peer)
+	rates := slices.ContainsFunc(rows, func(r Row) bool { return r.RateUnit != "" })
+	fmt.Fprintf(t, "work\tunit\tours\t%s\tratio\taim\t\t", peer)
+	if rates {
+		fmt.Fprintf(t, "done\tours\t%s\t", peer)
+	}
+	fmt.Fprintln(t)
 	for _, r := range rows {
 		verdict := "reached"
 		if r.Ratio > r.Aim {
 			verdict = "missed"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.3g\t%.3g\t%.2f\t%.2f\t%s\t\n", r.Work, r.Unit, r.Ours, r.Peer, r.Ratio, r.Aim, verdict)
+		fmt.Fprintf(t, "%s\t%s\t%.3g\t%.3g\t%.2f\t%.2f\t%s\t", r.Work, r.Unit, r.Ours, r.Peer, r.Ratio, r.Aim, verdict)
+		if r.RateUnit != "" {
+			fmt.Fprintf(t, "%s\t%.4g\t%.4g\t", r.RateUnit, r.OursRate, r.PeerRate)
+		}
+		fmt.Fprintln(t)
 	}
 	return t.Flush()
 }

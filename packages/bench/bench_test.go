@@ -12,16 +12,16 @@ import (
 
 func TestCompareTakesTurnsAndMedians(t *testing.T) {
 	var order string
-	next := func(name string, values ...float64) func() (float64, error) {
-		return func() (float64, error) {
+	next := func(name string, values ...float64) func() (Sample, error) {
+		return func() (Sample, error) {
 			order += name
 			v := values[0]
 			values = values[1:]
-			return v, nil
+			return Sample{v, -v}, nil
 		}
 	}
 	ours, peer, err := Compare(3, next("o", 1, 9, 2), next("p", 5, 4, 6))
-	if err != nil || ours != 2 || peer != 5 || order != "oppoop" {
+	if err != nil || ours != (Sample{2, -2}) || peer != (Sample{5, -5}) || order != "oppoop" {
 		t.Errorf("got %v, %v, %v in order %s", ours, peer, err, order)
 	}
 }
@@ -46,6 +46,16 @@ func TestTable(t *testing.T) {
 	want := "     work  unit  ours  nginx  ratio   aim         \n" +
 		"    4 KiB     s     1      2   0.50  0.90  reached\n" +
 		"  listing     s     3      2   1.50  0.90   missed\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	rows[0].RateUnit, rows[0].OursRate, rows[0].PeerRate = "MB/s", 100, 50
+	out.Reset()
+	if err := Print(&out, "nginx", rows[:1]); err != nil {
+		t.Fatal(err)
+	}
+	want = "   work  unit  ours  nginx  ratio   aim           done  ours  nginx\n" +
+		"  4 KiB     s     1      2   0.50  0.90  reached  MB/s   100     50\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

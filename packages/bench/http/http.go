@@ -29,11 +29,16 @@ type Config struct {
 	Out     io.Writer
 }
 
-// Run measures everything and returns the rows.
+// Run measures everything and returns the rows. What was measured by an earlier
+// run that was interrupted is not measured again.
 func Run(ctx context.Context, c Config) ([]bench.Row, error) {
 	tree := filepath.Join(c.Scratch, "tree")
 	fmt.Fprintln(c.Out, "making the tree")
 	if err := makeTree(tree); err != nil {
+		return nil, err
+	}
+	p, err := resume(&c)
+	if err != nil {
 		return nil, err
 	}
 	ours, err := startOurs(ctx, c.Server, c.Scratch, tree)
@@ -48,35 +53,60 @@ func Run(ctx context.Context, c Config) ([]bench.Row, error) {
 	defer peer.stop()
 	var rows []bench.Row
 	for _, w := range works() {
-		if c.Only != "" && c.Only != w.name {
-			continue
-		}
-		a, b, err := bench.Compare(c.Rounds, w.on(ctx, &c, ours), w.on(ctx, &c, peer))
+		row, err := c.measure(p, w.name, func() (bench.Row, error) {
+			a, b, err := bench.Compare(c.Rounds, w.on(ctx, &c, ours), w.on(ctx, &c, peer))
+			row := bench.NewRow(w.name, w.unit(), a.Cost, b.Cost, w.aim)
+			row.RateUnit, row.OursRate, row.PeerRate = w.rateUnit(), a.Rate, b.Rate
+			return row, err
+		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", w.name, err)
+			return nil, err
 		}
-		rows = append(rows, bench.NewRow(w.name, w.unit(), a, b, w.aim))
-		fmt.Fprintf(c.Out, "%-28s %-24s ours %8.3g  nginx %8.3g  ratio %.2f\n", w.name, w.unit(), a, b, a/b)
+		rows = append(rows, row...)
 	}
-	more, err := crowds(ctx, &c, tree)
-	return append(rows, more...), err
+	more, err := crowds(ctx, &c, p, tree)
+	if err != nil {
+		return nil, err
+	}
+	return append(rows, more...), p.done()
 }
 
-// crowds measures memory.
-func crowds(ctx context.Context, c *Config, tree string) ([]bench.Row, error) {
-	var rows []bench.Row
-	for name, target := range map[string]string{"10,000 idle clients": "/4k.bin", "10,000 slow clients": "/256m.bin"} {
-		if c.Only != "" && c.Only != name {
-			continue
-		}
-		ours := memory(ctx, func() (*server, error) { return startOurs(ctx, c.Server, c.Scratch, tree) }, target)
-		peer := memory(ctx, func() (*server, error) { return startNginx(ctx, c.Scratch, tree) }, target)
-		a, b, err := bench.Compare(1, ours, peer)
+// measure takes a row from the progress or makes it; none if it is not wanted.
+func (c *Config) measure(p *progress, name string, run func() (bench.Row, error)) ([]bench.Row, error) {
+	if c.Only != "" && c.Only != name {
+		return nil, nil
+	}
+	row := p.find(name)
+	if row == nil {
+		made, err := run()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		rows = append(rows, bench.NewRow(name, "MB", a, b, memoryAim))
-		fmt.Fprintf(c.Out, "%-28s %-24s ours %8.3g  nginx %8.3g  ratio %.2f\n", name, "MB", a, b, a/b)
+		if err := p.add(made); err != nil {
+			return nil, err
+		}
+		row = &made
+	}
+	fmt.Fprintf(c.Out, "%-28s %-24s ours %8.3g  nginx %8.3g  ratio %.2f\n", name, row.Unit, row.Ours, row.Peer, row.Ratio)
+	return []bench.Row{*row}, nil
+}
+
+// crowds measures memory.
+func crowds(ctx context.Context, c *Config, p *progress, tree string) ([]bench.Row, error) {
+	var rows []bench.Row
+	for _, crowd := range []struct{ name, target string }{
+		{"10,000 idle clients", "/4k.bin"}, {"10,000 slow clients", "/256m.bin"},
+	} {
+		row, err := c.measure(p, crowd.name, func() (bench.Row, error) {
+			ours := memory(ctx, func() (*server, error) { return startOurs(ctx, c.Server, c.Scratch, tree) }, crowd.target)
+			peer := memory(ctx, func() (*server, error) { return startNginx(ctx, c.Scratch, tree) }, crowd.target)
+			a, b, err := bench.Compare(1, ours, peer)
+			return bench.NewRow(crowd.name, "MB", a.Cost, b.Cost, memoryAim), err
+		})
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row...)
 	}
 	return rows, nil
 }

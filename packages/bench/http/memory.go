@@ -3,11 +3,15 @@ package http
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"micromirror/packages/bench"
 )
@@ -20,11 +24,11 @@ const memoryAim = 4
 
 // memory measures what a server fresh from its start holds with a crowd of
 // clients, idle after a small request or stuck in a large one, in MB.
-func memory(ctx context.Context, start func() (*server, error), target string) func() (float64, error) {
-	return func() (float64, error) {
+func memory(ctx context.Context, start func() (*server, error), target string) func() (bench.Sample, error) {
+	return func() (bench.Sample, error) {
 		s, err := start()
 		if err != nil {
-			return 0, err
+			return bench.Sample{}, err
 		}
 		defer s.stop()
 		conns, err := gather(ctx, s, target)
@@ -34,10 +38,10 @@ func memory(ctx context.Context, start func() (*server, error), target string) f
 			}
 		}()
 		if err != nil {
-			return 0, fmt.Errorf("gather %d clients: %w", crowd, err)
+			return bench.Sample{}, fmt.Errorf("gather %d clients: %w", crowd, err)
 		}
 		rss, err := bench.RSS(s.pid())
-		return float64(rss) / 1e6, err
+		return bench.Sample{Cost: float64(rss) / 1e6}, err
 	}
 }
 
@@ -72,9 +76,19 @@ func gather(ctx context.Context, s *server, target string) ([]net.Conn, error) {
 	return conns, nil
 }
 
+// window is a client's receive buffer: ten thousand that do not read must not use up
+// what the kernel has for all connections together.
+const window = 4 << 10
+
 // ask sends a request, reads the response's head and leaves it at that.
 func ask(ctx context.Context, addr, target string) (net.Conn, error) {
-	var d net.Dialer
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) {
+			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, window)
+		})
+		return errors.Join(err, failed)
+	}}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err

@@ -56,26 +56,36 @@ func works() []work {
 
 const httpTime = "Mon, 02 Jan 2006 15:04:05 GMT"
 
-// on returns one run of the work against a server: its cost.
-func (w *work) on(ctx context.Context, c *Config, s *server) func() (float64, error) {
-	return func() (float64, error) {
+// rateUnit is what is counted a second.
+func (w *work) rateUnit() string {
+	if w.perGB {
+		return "MB/s"
+	}
+	return "requests/s"
+}
+
+// on returns one run of the work against a server.
+func (w *work) on(ctx context.Context, c *Config, s *server) func() (bench.Sample, error) {
+	return func() (bench.Sample, error) {
 		before, err := bench.CPU(s.pid())
 		if err != nil {
-			return 0, err
+			return bench.Sample{}, err
 		}
+		begun := time.Now()
 		n, err := w.run(ctx, c, s)
 		if err != nil {
-			return 0, err
+			return bench.Sample{}, err
 		}
+		took := time.Since(begun)
 		after, err := bench.CPU(s.pid())
 		if err != nil {
-			return 0, err
+			return bench.Sample{}, err
 		}
-		unit := 1e5
+		unit, rate := 1e5, n/took.Seconds()
 		if w.perGB {
-			unit = 1e9
+			unit, rate = 1e9, rate/1e6
 		}
-		return (after - before).Seconds() / n * unit, nil
+		return bench.Sample{Cost: (after - before).Seconds() / n * unit, Rate: rate}, nil
 	}
 }
 
