@@ -18,6 +18,9 @@ import (
 // closes it.
 func (s *Server) greet(ctx context.Context, conn *net.TCPConn, peer netip.Addr, client Client) {
 	done := func() { conn.Close(); client.Done() }
+	// At the end of ctx whoever is not through is not waited for.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
+	defer stop()
 	tap := tlsrecord.NewTap(conn)
 	hello, err := tap.Hello()
 	switch {
@@ -43,7 +46,7 @@ func (s *Server) greet(ctx context.Context, conn *net.TCPConn, peer netip.Addr, 
 		return
 	}
 	secured := tls.Server(tap, tap.Config(s.tls))
-	err = secured.HandshakeContext(wait)
+	err = secured.Handshake() // the deadline bounds it
 	s.running.end(peer)
 	if err != nil {
 		s.counters.failed.Add(1)
@@ -52,6 +55,10 @@ func (s *Server) greet(ctx context.Context, conn *net.TCPConn, peer netip.Addr, 
 		return
 	}
 	s.counters.handshake(secured.ConnectionState().DidResume)
+	if !stop() {
+		done()
+		return
+	}
 	s.passOn(conn, tap, secured, peer, client)
 }
 
