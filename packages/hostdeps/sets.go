@@ -25,13 +25,14 @@ func Run() []Tool {
 	}
 }
 
-// Check lists the peers that the unit tests compare with, beside Run. nginx-light
-// and lldpd bring services that Debian starts.
+// Check lists the peers that the unit tests compare with, beside Run. nginx-light,
+// lldpd and mosquitto bring services that Debian starts.
 func Check() []Tool {
 	return []Tool{
 		{"aria2", []string{"aria2c"}},
 		{"cryptsetup-bin", []string{"veritysetup"}},
 		{"curl", []string{"curl"}},
+		{"dnf", []string{"dnf"}},
 		{"dnsmasq-base", []string{"dnsmasq"}},
 		{"dosfstools", []string{"fsck.fat"}},
 		{"e2fsprogs", []string{"e2fsck", "debugfs"}},
@@ -40,10 +41,16 @@ func Check() []Tool {
 		{"iproute2", []string{"ip"}},
 		{"iputils-ping", []string{"ping"}},
 		{"kmod", []string{"depmod"}},
+		{"libssh-gcrypt-4", []string{"/usr/lib/x86_64-linux-gnu/libssh-gcrypt.so.4"}}, // of bird2
 		{"lldpd", []string{"lldpd", "lldpcli"}},
+		{"libarchive-tools", []string{"bsdtar"}},
+		{"makepkg", []string{"/usr/share/makepkg/util/compress.sh"}},
+		{"mosquitto", []string{"mosquitto"}},
 		{"mtools", []string{"mcopy", "mformat"}},
+		{"ndisc6", []string{"ndisc6"}},
 		{"nftables", []string{"nft"}},
 		{"nginx-light", []string{"nginx"}},
+		{"pacman-package-manager", []string{"pacman", "repo-add"}},
 		{"radvd", []string{"radvd"}},
 		{"reprepro", []string{"reprepro"}},
 		{"rsyslog-gnutls", []string{"/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so"}},
@@ -52,7 +59,7 @@ func Check() []Tool {
 }
 
 // CheckUnpacked are the packages with further peers, for Unpacked.
-func CheckUnpacked() []string { return []string{"chrony"} }
+func CheckUnpacked() []string { return []string{"bird2", "chrony"} }
 
 // UnpackedDir is where their files go in the repository.
 const UnpackedDir = "build/tools"
@@ -61,7 +68,6 @@ const UnpackedDir = "build/tools"
 // to make damaged disks.
 func Test() []Tool {
 	return []Tool{
-		{"dnf", []string{"dnf"}},
 		{"squashfs-tools", []string{"mksquashfs"}},
 	}
 }

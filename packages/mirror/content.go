@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"time"
 
@@ -198,18 +199,29 @@ func (j *Job) verify(s *stage, list *flist.List, p *plan.Plan, failed map[int]er
 			failed[i] = fmt.Errorf("%d bytes instead of %d", st.Size, list.Size(i))
 		}
 	}
+	if err := s.checkpoint(); err != nil { // reading all of it may take long
+		return nil, err
+	}
 	if !j.Tolerate && (len(failed) == 0 || j.TolerateFailed) {
-		if faults := verify.Check(j.verifyInput(s, list, p), p.Tops()); len(faults) > 0 {
+		in := j.verifyInput(s, list, p)
+		wrong := map[int]error{}
+		in.Wrong = func(i int) {
+			i = p.Content(i)
+			wrong[i] = fmt.Errorf("%w: an index has another sum for %q", verify.ErrInconsistent, list.Name(i))
+			os.Remove(s.path(stageName(list.Name(i)))) // so that it is fetched anew
+		}
+		if faults := verify.Check(in, p.Indexes()); len(faults) > 0 {
 			failed = faults
+			maps.Copy(failed, wrong)
 		}
 	}
-	return failed, s.checkpoint()
+	return failed, nil
 }
 
 // verifyInput gives the check of index files the content as it will be.
 func (j *Job) verifyInput(s *stage, list *flist.List, p *plan.Plan) verify.Input {
 	return verify.Input{
-		List: list, Fetched: p.Changed, Partial: len(j.Project.Filter) > 0 || j.Project.Upstream.Path != "",
+		List: list, Kind: j.Project.Kind, Fetched: p.Changed, Partial: len(j.Project.Filter) > 0 || j.Project.Upstream.Path != "",
 		Open: func(i int) (io.ReadCloser, error) {
 			dir, name := j.Tree, list.Name(p.Content(i))
 			if p.Fetched(p.Content(i)) {

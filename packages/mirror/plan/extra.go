@@ -77,15 +77,15 @@ func (p *Plan) Fetched(i int) bool { return p.action[i]&kind == fetch }
 // Changed reports whether the content of entry i is new.
 func (p *Plan) Changed(i int) bool { return p.Fetched(p.Content(i)) }
 
-// Tops lists the changed top index files.
-func (p *Plan) Tops() []int {
-	var tops []int
+// Indexes lists the changed index files.
+func (p *Plan) Indexes() []int {
+	var indexes []int
 	for i, a := range p.action {
-		if project.Phase(a&phaseMask>>phaseShift) == project.Top && p.Changed(i) {
-			tops = append(tops, i)
+		if project.Phase(a&phaseMask>>phaseShift) != project.Content && p.Changed(i) {
+			indexes = append(indexes, i)
 		}
 	}
-	return tops
+	return indexes
 }
 
 // sortFetch puts small files first, so that one large file delays no others.

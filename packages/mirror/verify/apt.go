@@ -143,6 +143,7 @@ func (in *Input) packages(i int, root string) error {
 // stanza is what matters of one package's fields.
 type stanza struct {
 	filename, directory string
+	sha256              string
 	size                int64
 	files               []reference // of a source package, relative to directory
 }
@@ -186,7 +187,7 @@ func (s *stanza) line(line, field string) (string, error) {
 		if err != nil {
 			return field, fmt.Errorf("line %.80q has no size", line)
 		}
-		s.files = append(s.files, reference{name: f[2], size: size, sha256: f[0]})
+		s.files = append(s.files, reference{name: f[2], size: size, sha256: strings.ToLower(f[0])})
 		return field, nil
 	}
 	field, text, _ := strings.Cut(line, ":")
@@ -197,6 +198,8 @@ func (s *stanza) line(line, field string) (string, error) {
 		s.filename = text
 	case "Directory":
 		s.directory = text
+	case "SHA256":
+		s.sha256 = strings.ToLower(text)
 	case "Size":
 		s.size, err = strconv.ParseInt(text, 10, 64)
 	}
@@ -205,7 +208,7 @@ func (s *stanza) line(line, field string) (string, error) {
 
 func (s *stanza) flush(root string, use func(reference) error) error {
 	if s.filename != "" {
-		s.files = append(s.files, reference{name: s.filename, size: s.size})
+		s.files = append(s.files, reference{name: s.filename, size: s.size, sha256: s.sha256})
 		s.directory = ""
 	}
 	for _, f := range s.files {
@@ -213,8 +216,7 @@ func (s *stanza) flush(root string, use func(reference) error) error {
 		if err != nil {
 			return err
 		}
-		// The sum was upstream's to check; size tells versions apart.
-		if err := use(reference{name: name, size: f.size}); err != nil {
+		if err := use(reference{name: name, size: f.size, sha256: f.sha256}); err != nil {
 			return err
 		}
 	}

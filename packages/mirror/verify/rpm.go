@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
 )
 
 // repomdData is one <data> of repomd.xml.
@@ -70,7 +71,11 @@ func (in *Input) repomd(i int) error {
 // primaryPackage is one <package> of primary.xml.
 type primaryPackage struct {
 	Location location `xml:"location"`
-	Size     struct {
+	Checksum struct {
+		Type string `xml:"type,attr"`
+		Sum  string `xml:",chardata"`
+	} `xml:"checksum"`
+	Size struct {
 		Package int64 `xml:"package,attr"`
 	} `xml:"size"`
 }
@@ -98,7 +103,11 @@ func (in *Input) primary(i int, root string) error {
 		if err != nil {
 			return err
 		}
-		_, err = in.need(reference{name: name, size: p.Size.Package})
+		r := reference{name: name, size: p.Size.Package}
+		if p.Checksum.Type == "sha256" {
+			r.sha256 = strings.ToLower(strings.TrimSpace(p.Checksum.Sum))
+		}
+		_, err = in.need(r)
 		return err
 	})
 }

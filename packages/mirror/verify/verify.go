@@ -9,7 +9,9 @@
 //   - apt: Release and InRelease against the index files in the list, Packages
 //     and Sources against the pool;
 //   - rpm: repomd.xml against the files that it names, primary against the
-//     packages.
+//     packages;
+//   - pacman: each database against the packages;
+//   - apk: each APKINDEX against the packages, by size.
 //
 // A named file that upstream does not have at all is a fault only where a client
 // would ask for it: in Packages, Sources and primary, and in repomd.xml, but not
@@ -21,6 +23,7 @@ package verify
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -37,6 +40,9 @@ var ErrInconsistent = errors.New("upstream is inconsistent")
 // Input is what is checked.
 type Input struct {
 	List *flist.List
+	// Kind is the project's: names that say little of a file's format are checked
+	// only where that format is expected.
+	Kind string
 	// Fetched tells whether the content of entry i is new.
 	Fetched func(i int) bool
 	// Open opens the content of entry i, as it will be published.
@@ -44,22 +50,30 @@ type Input struct {
 	// Partial is set when the project's filter leaves files out on purpose: then
 	// a named file may be missing.
 	Partial bool
+	// Wrong is told of content that is not what an index says; it may be nil.
+	Wrong func(i int)
+
+	sums []uint64 // of contents, shortened; 0 where not read yet
 }
 
 // Check returns a fault for each of the changed index files that does not fit;
 // the key is its entry.
-func Check(in Input, tops []int) map[int]error {
+func Check(in Input, changed []int) map[int]error {
 	faults := map[int]error{}
-	for _, i := range tops {
+	for _, i := range changed {
 		if !in.Fetched(i) || in.List.Mode(i)&flist.ModeType != flist.ModeRegular {
 			continue
 		}
 		var err error
-		switch in.List.Base(i) {
-		case "InRelease", "Release":
+		switch base := in.List.Base(i); {
+		case base == "InRelease", base == "Release":
 			err = in.release(i)
-		case "repomd.xml":
+		case base == "repomd.xml":
 			err = in.repomd(i)
+		case in.Kind == "apk" && base == "APKINDEX.tar.gz":
+			err = in.apkIndex(i)
+		case in.Kind == "pacman" && pacmanDB(base):
+			err = in.database(i)
 		}
 		if err != nil {
 			faults[i] = fmt.Errorf("%w: %q: %w", ErrInconsistent, in.List.Name(i), err)
@@ -78,15 +92,11 @@ type reference struct {
 // match compares a reference with the list, and with the content if that is new.
 // It returns the entry, or -1 if there is none.
 func (in *Input) match(r reference) (int, error) {
-	i, ok := in.List.Find(r.name)
-	if !ok {
+	i := in.find(r.name)
+	if i < 0 {
 		return -1, nil
 	}
-	switch in.List.Mode(i) & flist.ModeType {
-	case flist.ModeRegular:
-	case flist.ModeSymlink:
-		return i, nil // the target is an entry of its own
-	default:
+	if in.List.Mode(i)&flist.ModeType != flist.ModeRegular {
 		return i, fmt.Errorf("%q is not a file", r.name)
 	}
 	if r.size >= 0 && in.List.Size(i) != r.size {
@@ -95,20 +105,86 @@ func (in *Input) match(r reference) (int, error) {
 	if r.sha256 == "" || !in.Fetched(i) {
 		return i, nil
 	}
+	return i, in.sum(i, r)
+}
+
+// maxHops bounds the links that a name leads through.
+const maxHops = 40
+
+// find returns the entry that a name means, links followed, or -1. A link that
+// leads out of the tree means nothing here.
+func (in *Input) find(name string) int {
+	if i, ok := in.List.Find(name); ok && in.List.Mode(i)&flist.ModeType != flist.ModeSymlink {
+		return i
+	}
+	todo, cur, hops := strings.Split(name, "/"), ".", 0
+	for len(todo) > 0 {
+		part := todo[0]
+		todo = todo[1:]
+		if part == ".." && cur == "." {
+			return -1
+		}
+		cur = path.Join(cur, part)
+		i, ok := in.List.Find(cur)
+		if !ok {
+			return -1
+		}
+		if in.List.Mode(i)&flist.ModeType != flist.ModeSymlink {
+			continue
+		}
+		target := in.List.Link(i)
+		if hops++; hops > maxHops || path.IsAbs(target) {
+			return -1
+		}
+		todo = append(strings.Split(target, "/"), todo...)
+		cur = path.Dir(cur)
+	}
+	i, ok := in.List.Find(cur)
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// sum compares the content of entry i, which is read once however many indexes
+// name it.
+func (in *Input) sum(i int, r reference) error {
+	if in.sums == nil {
+		in.sums = make([]uint64, in.List.Len())
+	}
+	if in.sums[i] == 0 {
+		sum, err := in.read(i)
+		if err != nil {
+			return fmt.Errorf("%q: %w", r.name, err)
+		}
+		in.sums[i] = sum
+	}
+	want, err := hex.DecodeString(r.sha256)
+	if err == nil && len(want) == sha256.Size && shorten(want) == in.sums[i] {
+		return nil
+	}
+	if in.Wrong != nil {
+		in.Wrong(i)
+	}
+	return fmt.Errorf("%q has another SHA-256 sum", r.name)
+}
+
+func (in *Input) read(i int) (uint64, error) {
 	f, err := in.Open(i)
 	if err != nil {
-		return i, err
+		return 0, err
 	}
 	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return i, fmt.Errorf("%q: %w", r.name, err)
+		return 0, err
 	}
-	if hex.EncodeToString(h.Sum(nil)) != r.sha256 {
-		return i, fmt.Errorf("%q has another SHA-256 sum", r.name)
-	}
-	return i, nil
+	return shorten(h.Sum(nil)), nil
 }
+
+// shorten keeps of a sum what tells contents apart that nobody made alike; zero
+// means that there is none.
+func shorten(sum []byte) uint64 { return binary.BigEndian.Uint64(sum) | 1 }
 
 // need is match for files that a client will ask for.
 func (in *Input) need(r reference) (int, error) {
