@@ -385,7 +385,7 @@ func TestStalledTLSClientsDelayNobody(t *testing.T) {
 			f.stallEstablished(c, ca, strings.Repeat(request("GET", "/debian/pool/large.iso"), 20))
 		},
 	}
-	for i, kind := range kinds {
+	for _, kind := range kinds {
 		for range crowd {
 			conn, err := net.Dial("tcp", f.https)
 			f.must(err)
