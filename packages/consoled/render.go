@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"micromirror/packages/health"
+	"micromirror/packages/health/age"
 	"micromirror/packages/mirror/status"
 )
 
@@ -164,7 +164,7 @@ func (s *Status) system() string {
 			slot = "slot " + s.Health.Slot
 		}
 	}
-	return join(", ", slot, "version "+version, "up "+health.Age(s.Up), s.Health.fact("temperature"))
+	return join(", ", slot, "version "+version, "up "+age.Text(s.Up), s.Health.fact("temperature"))
 }
 
 // join leaves out what is empty.
@@ -229,7 +229,7 @@ func (n *Network) gateways() string {
 func (u *Update) text(now time.Time) string {
 	look := ""
 	if !u.LastCheck.IsZero() {
-		look = "looked " + health.Age(now.Sub(u.LastCheck)) + " ago"
+		look = "looked " + age.Text(now.Sub(u.LastCheck)) + " ago"
 	}
 	switch {
 	case u.busy():
@@ -254,7 +254,7 @@ func (s *Status) projects(room int) (lines []Line) {
 		}
 		last := "never yet"
 		if !p.LastUpdate.IsZero() {
-			last = health.Age(s.Now.Sub(p.LastUpdate)) + " ago"
+			last = age.Text(s.Now.Sub(p.LastUpdate)) + " ago"
 		}
 		lines = append(lines, row(Plain, p.Name, p.text(), last))
 	}
@@ -303,7 +303,7 @@ func (p *Project) progress() string {
 		text += fmt.Sprintf(", %.1f MB/s", float64(g.BytesPerSecond)/1e6)
 	}
 	if g.ETASeconds > 0 {
-		text += ", " + health.Age(time.Duration(g.ETASeconds)*time.Second)
+		text += ", " + age.Text(time.Duration(g.ETASeconds)*time.Second)
 	}
 	return text
 }

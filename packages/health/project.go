@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"micromirror/packages/health/age"
 	"micromirror/packages/project"
 )
 
@@ -41,7 +42,7 @@ func Project(file string, limit time.Duration, now func() time.Time) func(contex
 		if err := read(file, &p); err != nil {
 			return err
 		}
-		age := now().Sub(p.LastUpdate)
+		passed := now().Sub(p.LastUpdate)
 		switch {
 		case p.LastUpdate.IsZero() && p.Error != "":
 			return fmt.Errorf("never synchronised: %s", p.Error)
@@ -51,27 +52,13 @@ func Project(file string, limit time.Duration, now func() time.Time) func(contex
 			return errors.New("not synchronised yet")
 		case !p.Serving:
 			return errors.New("not served until its publication is complete")
-		case age > limit && p.Error != "":
-			return fmt.Errorf("last synchronised %s ago: %s", Age(age), p.Error)
-		case age > limit:
-			return fmt.Errorf("last synchronised %s ago", Age(age))
+		case passed > limit && p.Error != "":
+			return fmt.Errorf("last synchronised %s ago: %s", age.Text(passed), p.Error)
+		case passed > limit:
+			return fmt.Errorf("last synchronised %s ago", age.Text(passed))
 		case p.Stale:
-			return fmt.Errorf("upstream itself is %s old", Age(now().Sub(p.ContentTime)))
+			return fmt.Errorf("upstream itself is %s old", age.Text(now().Sub(p.ContentTime)))
 		}
 		return nil
-	}
-}
-
-// Age words a duration for people, so roughly that it seldom changes.
-func Age(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d seconds", max(int(d.Seconds()), 0))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d minutes", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d hours", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"micromirror/packages/health/age"
 )
 
 // silence is how long the update channel may be without an answer: metadata is
@@ -23,13 +25,13 @@ func Update(file string, now func() time.Time) func(context.Context) error {
 			Error     string    `json:"error_msg"`
 		}
 		err := read(file, &u)
-		switch age := now().Sub(u.LastCheck); {
+		switch passed := now().Sub(u.LastCheck); {
 		case err != nil:
 			return Warning(err)
 		case u.Error != "":
 			return Warning(errors.New(u.Error))
-		case !u.LastCheck.IsZero() && age > silence:
-			return Warning(fmt.Errorf("last look for releases %s ago", Age(age)))
+		case !u.LastCheck.IsZero() && passed > silence:
+			return Warning(fmt.Errorf("last look for releases %s ago", age.Text(passed)))
 		case u.Target != "" && u.Target != u.Version:
 			return Fact(u.State + " " + u.Target)
 		}
