@@ -33,7 +33,7 @@ func script(answers func(w *wire.Writer)) []byte {
 		{Name: "c", Mode: flist.ModeSymlink | 0o777, Link: "a"},
 	} {
 		f.HardLink = flist.NoHardLink
-		e.Entry(&f, f.Name == ".", true)
+		e.Entry(&f, flist.Inner)
 	}
 	e.End(0)
 	answers(w)

@@ -22,9 +22,13 @@ type Config struct {
 	Access       Access
 
 	Timeout   time.Duration // without any data, 0 = 10 minutes
-	Handshake time.Duration // for all up to the arguments, 0 = 30 seconds
+	Handshake time.Duration // for all up to the arguments, 0 = 30 seconds; ten times as much for rules and names
 	Grace     time.Duration // for transfers under way when the server stops, 0 = 5 seconds
 	ScanWait  time.Duration // for a new list, before the old one is served, 0 = 10 seconds
+
+	// Memory is what all clients together may take for what they describe, beyond
+	// 256 KiB each: rules, lists with many gaps, sums of old versions. 0 = 64 MiB.
+	Memory int64
 
 	Refuse []string // options, by their long names, with wildcards
 	Log    *slog.Logger
@@ -85,6 +89,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxPerPrefix == 0 {
 		c.MaxPerPrefix = max(c.MaxConns/4, 1)
+	}
+	if c.Memory == 0 {
+		c.Memory = 64 << 20
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -179,6 +179,25 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// TestImplied asks for what lies deep: the directories above it are no roots of
+// deletion, and with --no-implied-dirs they stay as they are.
+func TestImplied(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	m := mirrorModule(large(t, rng))
+	theirs, ours := startC(t, m), start(t, Config{Modules: []Module{m}})
+	base := filepath.Join(t.TempDir(), "base")
+	stale(t, rng, m.Path, base)
+	for protocol := 27; protocol <= 32; protocol++ {
+		for _, option := range []string{"--implied-dirs", "--no-implied-dirs"} {
+			t.Run(fmt.Sprint(option, protocol), func(t *testing.T) {
+				t.Parallel()
+				opts := []string{"-aR", "--delete", option, fmt.Sprintf("--protocol=%d", protocol)}
+				compareDaemons(t, theirs, ours, base, opts, []string{"mirror/./pool/a", "mirror/./big/a/", "mirror/big/./b/file1"})
+			})
+		}
+	}
+}
+
 func compareDaemons(t *testing.T, theirs, ours, base string, opts, paths []string) {
 	pull := func(name, addr string) (tree []string, out string, code int) {
 		dst := filepath.Join(t.TempDir(), name)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/rsync/sender"
 	"micromirror/packages/rsync/wire"
 )
 
@@ -43,6 +44,7 @@ type conn struct {
 	stop    func()
 	timeout time.Duration
 	until   time.Time // end of the handshake, zero after it
+	account *sender.Account
 
 	protocol int
 	module   *share
@@ -55,10 +57,10 @@ func newConn(ctx context.Context, s *Server, c net.Conn, addr netip.Addr) *conn 
 	ctx, cancel := context.WithCancel(ctx)
 	cn := &conn{
 		Server: s, ctx: ctx, net: c, addr: addr, log: s.cfg.Log.With("client", addr.String()),
-		timeout: s.cfg.Timeout, until: time.Now().Add(s.cfg.Handshake),
+		timeout: s.cfg.Timeout, until: time.Now().Add(s.cfg.Handshake), account: s.memory.Account(),
 	}
 	unhook := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
-	cn.stop = func() { unhook(); cancel() }
+	cn.stop = func() { unhook(); cancel(); cn.account.Close() }
 	if s, ok := c.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			cn.raw = raw
@@ -83,8 +85,8 @@ func (p patient) Read(b []byte) (int, error) {
 	c.acknowledge()
 	for end := c.deadline(); ; {
 		pause := end
-		if c.w.Multiplexed() && c.protocol >= 30 {
-			pause = time.Now().Add(c.timeout / 3)
+		if sign := time.Now().Add(c.timeout / 3); c.w.Multiplexed() && c.protocol >= 30 && sign.Before(end) {
+			pause = sign
 		}
 		if err := c.net.SetReadDeadline(pause); err != nil {
 			return 0, err

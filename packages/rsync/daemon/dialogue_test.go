@@ -181,7 +181,7 @@ func TestFilesFrom(t *testing.T) {
 	addr := start(t, Config{Modules: []Module{mirrorModule(root)}})
 	list := filepath.Join(t.TempDir(), "list")
 	tree(t, filepath.Dir(list), map[string]string{"list": "index.html\npool/a/a_1.deb\nzz\nnothing\n"})
-	for _, protocol := range []string{"--protocol=27", "--protocol=29", "--protocol=31", "--protocol=32"} {
+	for _, protocol := range []string{"--protocol=27", "--protocol=29", "--protocol=30", "--protocol=31", "--protocol=32"} {
 		dst := t.TempDir()
 		out, code := run(t, "-a", protocol, "--files-from="+list, "rsync://"+addr+"/mirror/", dst)
 		if code != 23 || !strings.Contains(out, `link_stat "nothing"`) {

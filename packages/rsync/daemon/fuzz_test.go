@@ -20,7 +20,7 @@ func FuzzOptions(f *testing.F) {
 		opts, paths := splitArgs(strings.Split(args, "\x00"), protocol >= 30)
 		o := new(options)
 		if err := o.parse(opts, []string{"checksum", "delete*"}); err == nil {
-			o.check(int(protocol))
+			o.check()
 		}
 		for _, p := range paths {
 			if s := sanitize(p); strings.HasPrefix(s, "/") || strings.Contains("/"+s+"/", "/../") {

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -221,4 +223,43 @@ func TestEscape(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whoever sends rules one byte at a time is not waited for.
+func TestSlowRules(t *testing.T) {
+	addr := start(t, Config{Modules: []Module{mirrorModule(small(t))}, Handshake: 100 * time.Millisecond})
+	k := hold(t, addr, "mirror")
+	k.say("--server\x00--sender\x00-r\x00.\x00mirror/\x00\x00")
+	eventually(t, func() bool {
+		_, err := k.c.Write([]byte{1, 0, 0, 7, 1, 0, 0, 0, 'x'}) // a frame with a part of a rule
+		return err != nil
+	})
+}
+
+// What clients describe takes no more memory than is set aside, and all of it
+// comes back.
+func TestMemoryLimit(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "src")
+	files := map[string]string{}
+	for i := range 300 {
+		files[fmt.Sprintf("d/%03d", i)] = ""
+	}
+	tree(t, root, files)
+	s, err := New(Config{Modules: []Module{mirrorModule(root)}, Memory: 1 << 20, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := serve(t, s)
+	rules := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(rules, []byte(strings.Repeat("- *"+strings.Repeat("x", 200)+"\n", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		out, code := run(t, "-r", "--filter=. "+rules, "rsync://"+addr+"/mirror/", t.TempDir())
+		if code == 0 || !strings.Contains(out, "too much memory is in use, try again later") {
+			t.Errorf("many rules: exit code %d, output %q", code, out)
+		}
+		must(t, "-r", "--exclude=*[13579]", "rsync://"+addr+"/mirror/", t.TempDir())
+	}
+	eventually(t, func() bool { return s.memory.Taken() == 0 })
 }

@@ -22,7 +22,7 @@ type options struct {
 	perms, times                                   bool
 	checksum, dryRun, inplace                      bool
 	numericIDs, ignoreErrors                       bool
-	ignoreMissing, deleteMissing                   bool
+	ignoreMissing                                  bool
 	deleteExcluded, secluded, listOnly             bool
 	removeSource, filesFrom, fromNul               bool
 	appends, timeout, seed                         int

@@ -25,12 +25,13 @@ type Server struct {
 	slots   slots
 	open    slots
 	buffers sender.Buffers
+	memory  *sender.Memory
 }
 
 // New checks a configuration and makes a server of it.
 func New(cfg Config) (*Server, error) {
 	cfg.setDefaults()
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, memory: sender.NewMemory(cfg.Memory)}
 	seen := map[string]bool{}
 	for i := range cfg.Modules {
 		m := &cfg.Modules[i]

@@ -23,8 +23,9 @@ const (
 // refusedAlways are options that a mirror's daemon cannot honour: without and
 // with an argument.
 const (
-	refusedFlags = `acls:A xattrs:X atimes:U crtimes:N copy-devices write-devices insecure-links cvs-exclude:C`
-	refusedArgs  = `iconv log-file log-file-format exclude-from include-from read-batch write-batch early-input copy-as
+	refusedFlags = `acls:A xattrs:X atimes:U crtimes:N copy-devices write-devices insecure-links cvs-exclude:C
+ delete-missing-args`
+	refusedArgs = `iconv log-file log-file-format exclude-from include-from read-batch write-batch early-input copy-as
  confine-root password-file remote-option:M`
 )
 
@@ -42,8 +43,8 @@ func (o *options) table() map[string]*option {
 		"archive": {short: 'a', act: o.setArchive}, "checksum": {short: 'c', flag: &o.checksum},
 		"dry-run": {short: 'n', flag: &o.dryRun}, "inplace": {flag: &o.inplace},
 		"numeric-ids": {flag: &o.numericIDs}, "ignore-errors": {flag: &o.ignoreErrors},
-		"ignore-missing-args": {flag: &o.ignoreMissing}, "delete-missing-args": {flag: &o.deleteMissing},
-		"delete-excluded": {flag: &o.deleteExcluded}, "secluded-args": {short: 's', flag: &o.secluded},
+		"ignore-missing-args": {flag: &o.ignoreMissing},
+		"delete-excluded":     {flag: &o.deleteExcluded}, "secluded-args": {short: 's', flag: &o.secluded},
 		"protect-args": {flag: &o.secluded}, "list-only": {flag: &o.listOnly},
 		"remove-source-files": {flag: &o.removeSource}, "remove-sent-files": {flag: &o.removeSource},
 		"from0": {short: '0', flag: &o.fromNul}, "files-from": {value: o.setFilesFrom},

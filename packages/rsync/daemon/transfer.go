@@ -21,6 +21,7 @@ const (
 	exitSyntax      = 1
 	exitProtocol    = 2
 	exitUnsupported = 4
+	exitMemory      = 22
 )
 
 // transfer serves a client that has named a module.
@@ -34,7 +35,7 @@ func (c *conn) transfer() error {
 	if err != nil {
 		return err
 	}
-	c.until = time.Time{}
+	c.until = time.Now().Add(10 * c.cfg.Handshake)
 	if opts.timeout > 0 {
 		c.timeout = min(c.timeout, time.Duration(opts.timeout)*time.Second)
 	}
@@ -44,7 +45,7 @@ func (c *conn) transfer() error {
 	}
 	c.startMultiplex()
 	if optErr == nil {
-		optErr = opts.check(c.protocol)
+		optErr = opts.check()
 	}
 	if optErr != nil {
 		return c.reject(exitUnsupported, "rsync: "+optErr.Error())
@@ -53,14 +54,13 @@ func (c *conn) transfer() error {
 		return c.reject(exitSyntax, "ERROR: module is read only")
 	}
 	if err := c.readRules(&opts.filter); err != nil {
-		return err
+		return c.refuse(err)
 	}
-	request := c.request(o, opts, paths)
-	if opts.filesFrom {
-		if request.Args, err = c.readNames(paths, opts); err != nil {
-			return err
-		}
+	request, err := c.request(o, opts, paths)
+	if err != nil {
+		return c.refuse(err)
 	}
+	c.until = time.Time{}
 	return c.send(o, opts, request, sums, format)
 }
 
@@ -85,13 +85,10 @@ func (c *conn) arguments() (opts *options, paths []string, optErr, err error) {
 	return opts, paths, opts.parse(first, c.cfg.Refuse), nil
 }
 
-// check finds combinations of options that cannot be served.
-func (o *options) check(protocol int) error {
-	switch {
-	case o.removeSource:
+// check finds options that cannot be served.
+func (o *options) check() error {
+	if o.removeSource {
 		return optionError("--remove-source-files cannot be used with a read-only module")
-	case o.filesFrom && protocol == 30:
-		return optionError("--files-from needs another protocol than 30 on this server")
 	}
 	return nil
 }
@@ -184,6 +181,18 @@ func (c *conn) startMultiplex() {
 	}
 }
 
+// refuse tells the client of a limit that it has met or of a rule that cannot be
+// taken; other errors stay.
+func (c *conn) refuse(err error) error {
+	switch {
+	case errors.Is(err, sender.ErrMemory), errors.Is(err, sender.ErrTooLarge):
+		return c.reject(exitMemory, "rsync: [sender] "+err.Error())
+	case errors.As(err, new(*filter.RuleError)):
+		return c.reject(exitSyntax, err.Error())
+	}
+	return err
+}
+
 // reject tells the client of an error that ends the transfer.
 func (c *conn) reject(code int32, text string) error {
 	c.log.Info("rejected", "reason", text)
@@ -194,88 +203,36 @@ func (c *conn) reject(code int32, text string) error {
 	return errSaid
 }
 
-// readRules reads the client's filter rules.
-func (c *conn) readRules(l *filter.List) error {
-	var buf []byte
-	for {
-		n := c.r.Bounded(int64(c.r.Int32()), 0, filter.MaxRule, "length of a filter rule")
-		if err := c.r.Err(); err != nil || n == 0 {
-			return err
-		}
-		buf = slices.Grow(buf[:0], int(n))[:n]
-		c.r.Full(buf)
-		if err := c.r.Err(); err != nil {
-			return err
-		}
-		if err := l.AddWire(string(buf), c.protocol); err != nil {
-			return c.reject(exitSyntax, err.Error())
-		}
-	}
-}
-
 // request says which entries the client gets.
-func (c *conn) request(o *offer, opts *options, paths []string) *sender.Request {
-	r := &sender.Request{
+func (c *conn) request(o *offer, opts *options, paths []string) (r *sender.Request, err error) {
+	r = &sender.Request{
 		Module: c.module.Name, Filter: &opts.filter, Recurse: opts.recurse,
 		Dirs: opts.dirs || opts.recurse || opts.listOnly, Relative: opts.relative,
 		CopyLinks: opts.copyLinks, CopyUnsafe: opts.copyUnsafe, CopyDirLinks: opts.copyDirLinks,
 		NoImplied:     opts.noImplied && c.protocol < 30,
-		IgnoreMissing: opts.ignoreMissing || opts.deleteMissing,
+		IgnoreMissing: opts.ignoreMissing,
 	}
 	if opts.filesFrom {
 		r.Relative, r.Dirs = !opts.noRelative, true
-		return r
+		r.Args, err = c.readNames(paths, opts)
+		return r, err
 	}
 	r.Args = expandPaths(o.tree, c.module.Name, paths, opts.secluded)
 	if len(r.Args) == 0 {
 		r.Args = []string{""}
 	}
-	return r
-}
-
-// maxNames bounds a list of names.
-const (
-	maxNames     = 1 << 20
-	maxNameBytes = 64 << 20
-)
-
-// readNames reads the names of --files-from, relative to the first path.
-func (c *conn) readNames(paths []string, opts *options) ([]string, error) {
-	base := ""
-	if len(paths) > 0 {
-		base = sanitize(strings.TrimPrefix(paths[0], c.module.Name))
-	}
-	if base = strings.TrimSuffix(base, "/"); base != "" {
-		base += "/"
-	}
-	if opts.noRelative {
-		base = strings.TrimSuffix(base, "./")
-	} else {
-		base += "./"
-	}
-	var names []string
-	total := 0
-	for {
-		name := ""
-		if opts.fromNul {
-			name = c.readNul()
-		} else {
-			name = c.r.Line(maxArg)
+	for _, a := range r.Args {
+		if err := c.account.Take(int64(len(a)) + nameSize); err != nil {
+			return nil, err
 		}
-		if err := c.r.Err(); err != nil || name == "" {
-			return names, err
-		}
-		if total += len(name); len(names) == maxNames || total > maxNameBytes {
-			return nil, fmt.Errorf("list of files: %w", wire.ErrLimit)
-		}
-		names = append(names, base+sanitize(name))
 	}
+	return r, nil
 }
 
 // send runs the transfer and logs what it came to.
 func (c *conn) send(o *offer, opts *options, r *sender.Request, sums checksum.Sums, f flist.Format) error {
 	s := sender.Session{
-		Tree: o.tree, Root: o.root, R: c.r, W: c.w, Format: f, Sums: sums, Alive: c.alive, Buffers: &c.buffers,
+		Tree: o.tree, Root: o.root, R: c.r, W: c.w, Format: f, Sums: sums, Alive: c.alive, Buffers: &c.buffers, Account: c.account,
 		Public: !c.module.Unreadable, DryRun: opts.dryRun, Inplace: opts.inplace, Append: opts.appends,
 		IgnoreErrors: opts.ignoreErrors, Older: c.module.Older,
 	}
@@ -289,7 +246,7 @@ func (c *conn) send(o *offer, opts *options, r *sender.Request, sums checksum.Su
 		"failed", stats.Failed, "sent", c.w.Total(), "received", c.r.Total(),
 		"seconds", time.Since(start).Round(time.Millisecond).Seconds(), "err", errText(err))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errSaid, err)
+		return fmt.Errorf("%w: %w", errSaid, c.refuse(err))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@
 package delta
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -62,20 +63,22 @@ func Plan(size int64, sumSize int) (Head, bool) {
 	return Head{int32(count), int32(block), int32(sum), int32(size % block)}, true
 }
 
+// Last is the length of the last block.
+func (h Head) Last() int32 { return cmp.Or(h.Remainder, h.BlockLen) }
+
 // Size is the length of the file that the signature covers.
 func (h Head) Size() int64 {
-	size := int64(h.Count) * int64(h.BlockLen)
-	if h.Remainder > 0 {
-		size -= int64(h.BlockLen - h.Remainder)
+	if h.Count == 0 {
+		return 0
 	}
-	return size
+	return int64(h.Count-1)*int64(h.BlockLen) + int64(h.Last())
 }
 
 // Block gives the place of block i, which must be less than Count.
 func (h Head) Block(i int32) (offset int64, length int) {
 	offset = int64(i) * int64(h.BlockLen)
-	if i == h.Count-1 && h.Remainder > 0 {
-		return offset, int(h.Remainder)
+	if i == h.Count-1 {
+		return offset, int(h.Last())
 	}
 	return offset, int(h.BlockLen)
 }

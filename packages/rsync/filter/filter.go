@@ -22,6 +22,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 )
 
 // Bounds of a list. rsync itself bounds only the length of one rule.
@@ -39,6 +40,15 @@ var (
 	ErrUnsupported = errors.New("merge-file filter rules are not supported")
 	ErrTooModern   = errors.New("filter rules are too modern for remote rsync")
 )
+
+// RuleError is the error of a rule that a list does not take.
+type RuleError struct {
+	Rule string // its beginning
+	Err  error
+}
+
+func (e *RuleError) Error() string { return fmt.Sprintf("filter rule %q: %v", e.Rule, e.Err) }
+func (e *RuleError) Unwrap() error { return e.Err }
 
 // Side is the end of a transfer that asks.
 type Side uint8
@@ -73,6 +83,14 @@ type List struct {
 	bytes int
 }
 
+// Memory is at most how many bytes the rules take.
+func (l *List) Memory() int64 {
+	// A wildcard pattern has a token for each character and a set for each class,
+	// which has three or more; slices may be twice as long as what is in them.
+	const perRule, perByte = 2 * int64(unsafe.Sizeof(rule{})), 1 + int64(unsafe.Sizeof(token{})) + int64(unsafe.Sizeof(charSet{}))/3
+	return perRule*int64(len(l.rules)) + perByte*int64(l.bytes)
+}
+
 // Parse makes a list of rules in the syntax of --filter.
 func Parse(rules ...string) (*List, error) {
 	l := new(List)
@@ -96,7 +114,7 @@ func (l *List) Len() int {
 func (l *List) Add(text string) error {
 	r, err := parseRule(text)
 	if err != nil {
-		return fmt.Errorf("filter rule %q: %w", clip(text), err)
+		return &RuleError{clip(text), err}
 	}
 	return l.add(r, text)
 }
@@ -110,7 +128,7 @@ func (l *List) Include(text string) error { return l.addOld(text, true) }
 func (l *List) addOld(text string, include bool) error {
 	r, err := parseOld(text, include)
 	if err != nil {
-		return fmt.Errorf("filter pattern %q: %w", clip(text), err)
+		return &RuleError{clip(text), err}
 	}
 	return l.add(r, text)
 }
@@ -121,7 +139,7 @@ func (l *List) addOld(text string, include bool) error {
 func (l *List) ExcludeModule(text string) error {
 	r, err := parseOld(text, false)
 	if err != nil {
-		return fmt.Errorf("module exclude %q: %w", clip(text), err)
+		return &RuleError{clip(text), err}
 	}
 	r.forModule()
 	return l.add(r, text)
@@ -133,7 +151,7 @@ func (l *List) add(r rule, text string) error {
 		return nil
 	}
 	if len(l.rules) >= MaxRules || l.bytes+len(r.text) > MaxBytes {
-		return fmt.Errorf("filter rule %q: %w", clip(text), ErrTooMany)
+		return &RuleError{clip(text), ErrTooMany}
 	}
 	if r.sides == 0 && l.DeleteExcluded {
 		r.sides = Sender

@@ -36,10 +36,20 @@ func NewEncoder(w *wire.Writer, format Format) *Encoder {
 	return &Encoder{w: w, format: format, first: map[int64]int32{}}
 }
 
-// Entry writes one file. top says that it was named by the client (the root of
-// its transfer), content that the list holds what is in the directory.
-func (e *Encoder) Entry(f *File, top, content bool) error {
-	flags := e.flags(f, top, content)
+// Role is what a directory is in a list; it says nothing about other files.
+// Receivers delete only in those whose content they have been sent.
+type Role uint8
+
+const (
+	Bare    Role = iota // without what is in it
+	Inner               // with what is in it
+	Top                 // the same, and named by the client
+	Implied             // leads to what the client named
+)
+
+// Entry writes one file.
+func (e *Encoder) Entry(f *File, role Role) error {
+	flags := e.flags(f, role)
 	group, linked := int32(0), false
 	if flags&xHardLink != 0 && e.format.Protocol >= 30 {
 		if group, linked = e.first[f.HardLink]; !linked {
@@ -72,14 +82,16 @@ func (e *Encoder) wireTime(f *File) int64 {
 	return f.ModTime
 }
 
-func (e *Encoder) flags(f *File, top, content bool) int {
+func (e *Encoder) flags(f *File, role Role) int {
 	flags := 0
 	if f.IsDir() {
 		switch {
-		case e.format.Protocol >= 30 && !content:
-			flags = xNoContent
-		case top:
+		case role == Top:
 			flags = xTopDir
+		case e.format.Protocol >= 30 && role == Bare:
+			flags = xNoContent
+		case e.format.Protocol >= 30 && role == Implied:
+			flags = xTopDir | xNoContent
 		}
 	}
 	flags |= e.sameFlags(f)

@@ -61,7 +61,7 @@ func encode(t testing.TB, format Format, files []File, ioError int32) []byte {
 	w.SetProtocol(format.Protocol)
 	e := NewEncoder(w, format)
 	for i := range files {
-		if err := e.Entry(&files[i], files[i].Name == ".", true); err != nil {
+		if err := e.Entry(&files[i], Inner); err != nil {
 			t.Fatal(err)
 		}
 	}

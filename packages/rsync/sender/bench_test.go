@@ -47,7 +47,7 @@ func BenchmarkList(b *testing.B) {
 					Tree: t, W: wire.NewWriter(io.Discard, 128<<10), Alive: func() {}, Sums: checksum.Negotiated("xxh128", 1, true),
 					Format: flist.Format{Protocol: 32, VarintFlags: true, Links: true, HardLinks: true, Owner: true, Group: true},
 				}}
-				if s.list, err = choose(t, &Request{Args: []string{""}, Recurse: true, Filter: l}); err != nil {
+				if s.list, err = choose(b.Context(), t, &Request{Args: []string{""}, Recurse: true, Filter: l}, nil); err != nil {
 					b.Fatal(err)
 				}
 				if err := s.sendList(b.Context()); err != nil {

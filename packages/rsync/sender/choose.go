@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"micromirror/packages/rsync/filter"
+	"micromirror/packages/rsync/flist"
 	"micromirror/packages/rsync/wire"
 )
 
@@ -30,8 +32,8 @@ type Request struct {
 	IgnoreMissing bool // --ignore-missing-args
 }
 
-// errTooLarge ends a request that multiplies entries by links or arguments.
-var errTooLarge = errors.New("request selects too many entries")
+// ErrTooLarge ends a request that multiplies entries by links or arguments.
+var ErrTooLarge = errors.New("request selects too many entries")
 
 // spare is how many entries more than the tree has a request may select.
 const spare = 4 << 20
@@ -39,9 +41,11 @@ const spare = 4 << 20
 type chooser struct {
 	*Request
 	*selection
-	names *namer
-	limit int
-	work  int // entries looked at, more for many rules
+	ctx     context.Context
+	account *Account
+	names   *namer
+	limit   int
+	work    int // entries looked at, more for many rules
 
 	dotted bool // the root of the transfer is in the list
 }
@@ -50,9 +54,13 @@ type chooser struct {
 // it may select.
 const effort = 32
 
-// choose finds the entries that a request selects.
-func choose(t *Tree, r *Request) (*selection, error) {
-	c := chooser{Request: r, selection: &selection{tree: t, recurse: r.Recurse}, names: newNamer(t, view{}), limit: t.Len() + spare}
+// choose finds the entries that a request selects. What the selection takes is
+// on the account.
+func choose(ctx context.Context, t *Tree, r *Request, a *Account) (*selection, error) {
+	c := chooser{
+		Request: r, selection: &selection{tree: t, recurse: r.Recurse}, ctx: ctx, account: a,
+		names: newNamer(t, view{}), limit: t.Len() + spare,
+	}
 	if !t.Complete() {
 		c.ioError = wire.IOErrGeneral
 	}
@@ -147,9 +155,12 @@ func (c *chooser) dirLink(root uint32, name string) bool {
 // top adds what an argument names.
 func (c *chooser) top(node uint32, src source) error {
 	dir := c.tree.nodes[node].isDir()
-	content := dir && (c.Recurse || c.Dirs && (src.dot || src.name == ""))
-	c.views = append(c.views, view{base: node, prefix: src.name, top: content, content: content})
-	if !content {
+	v := view{base: node, prefix: src.name}
+	if dir && (c.Recurse || c.Dirs && (src.dot || src.name == "")) {
+		v.role = flist.Top
+	}
+	c.views = append(c.views, v)
+	if v.role != flist.Top {
 		c.add(node)
 		return c.check()
 	}
@@ -208,8 +219,12 @@ type linkedDir struct {
 func (c *chooser) linkedDirs(dirs []linkedDir, from uint32) error {
 	for _, d := range dirs {
 		endless := d.node <= from && from < c.tree.nodes[d.node].end || len(d.name) > maxPath/2
-		c.views = append(c.views, view{base: d.node, prefix: d.name, content: c.Recurse && !endless})
-		if !c.Recurse || endless {
+		v := view{base: d.node, prefix: d.name}
+		if c.Recurse && !endless {
+			v.role = flist.Inner
+		}
+		c.views = append(c.views, v)
+		if v.role != flist.Inner {
 			c.add(d.node)
 			continue
 		}
@@ -220,9 +235,17 @@ func (c *chooser) linkedDirs(dirs []linkedDir, from uint32) error {
 	return c.check()
 }
 
+// check ends what has become too much, or is no longer wanted.
 func (c *chooser) check() error {
 	if c.count > c.limit || len(c.views) > c.limit || c.work > effort*c.limit {
-		return errTooLarge
+		return ErrTooLarge
+	}
+	if c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
+	if more := c.memory() - c.taken; more > 0 {
+		c.taken += more
+		return c.account.Take(more)
 	}
 	return nil
 }
@@ -258,7 +281,7 @@ func (c *chooser) follow(i uint32, name string) (uint32, error) {
 func (c *chooser) implied(root uint32, name string, dot bool) error {
 	if dot && name != "" && !c.dotted {
 		c.dotted = true
-		c.views = append(c.views, view{base: root})
+		c.views = append(c.views, view{base: root, role: flist.Implied})
 		c.add(root)
 	}
 	if c.NoImplied {
@@ -272,7 +295,7 @@ func (c *chooser) implied(root uint32, name string, dot bool) error {
 		if err != nil {
 			return fmt.Errorf("implied directory %s: %w", name[:i], err)
 		}
-		c.views = append(c.views, view{base: node, prefix: name[:i]})
+		c.views = append(c.views, view{base: node, prefix: name[:i], role: flist.Implied})
 		c.add(node)
 	}
 	return c.check()

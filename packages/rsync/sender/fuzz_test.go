@@ -10,26 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 
 	"micromirror/packages/rsync/checksum"
+	"micromirror/packages/rsync/delta"
 	"micromirror/packages/rsync/flist"
 	"micromirror/packages/rsync/wire"
 )
 
 // sumsOf writes the head and the sums that a client sends of its old version.
-func sumsOf(w *wire.Writer, old []byte, h head, sums checksum.Sums) head {
-	h.count = int32((len(old) + int(h.length) - 1) / int(h.length))
-	h.remainder = int32(len(old) % int(h.length))
-	h.write(w)
+func sumsOf(w *wire.Writer, old []byte, h delta.Head, sums checksum.Sums) delta.Head {
+	h.Count = int32((len(old) + int(h.BlockLen) - 1) / int(h.BlockLen))
+	h.Remainder = int32(len(old) % int(h.BlockLen))
+	h.Write(w)
 	for len(old) > 0 {
-		block := old[:min(int(h.length), len(old))]
+		block := old[:min(int(h.BlockLen), len(old))]
 		old = old[len(block):]
 		w.Int32(int32(checksum.Weak(block)))
-		w.Write(sums.Block(nil, block)[:h.sum])
+		w.Write(sums.Block(nil, block)[:h.SumLen])
 	}
 	return h
 }
 
 // rebuild makes the new file from the old one and tokens, as a client does.
-func rebuild(t *testing.T, old, tokens []byte, h head, inplace bool) []byte {
+func rebuild(t *testing.T, old, tokens []byte, h delta.Head, inplace bool) []byte {
 	t.Helper()
 	var out []byte
 	for {
@@ -42,11 +43,11 @@ func rebuild(t *testing.T, old, tokens []byte, h head, inplace bool) []byte {
 			out = append(out, tokens[:n]...)
 			tokens = tokens[n:]
 		default:
-			at := int(-n-1) * int(h.length)
+			at := int(-n-1) * int(h.BlockLen)
 			if inplace && at < len(out) {
 				t.Fatalf("block at %d is referred to when %d bytes are written", at, len(out))
 			}
-			out = append(out, old[at:min(at+int(h.length), len(old))]...)
+			out = append(out, old[at:min(at+int(h.BlockLen), len(old))]...)
 		}
 	}
 }
@@ -65,14 +66,17 @@ func FuzzMatch(f *testing.F) {
 		sums := checksum.Negotiated("xxh128", 7, false)
 		var sent bytes.Buffer
 		w := wire.NewWriter(&sent, 0)
-		h := sumsOf(w, old, head{length: int32(length)%4000 + 1, sum: 12 + int32(strong)%5}, sums)
+		h := sumsOf(w, old, delta.Head{BlockLen: int32(length)%4000 + 1, SumLen: 12 + int32(strong)%5}, sums)
 		w.Flush()
 		r := wire.NewReader(&sent, 0)
-		b := readBasis(r, readHead(r, 16), sums)
+		if _, err := delta.ReadHead(r, 16); err != nil {
+			t.Fatal(err)
+		}
+		b := readBasis(r, h, sums, nil)
 		if r.Err() != nil {
 			t.Fatal(r.Err())
 		}
-		tokens := runMatcher(t, b, file, sums, inplace)
+		tokens, _ := runMatcher(t, b, file, sums, inplace)
 		if got := rebuild(t, old, tokens, h, inplace); !bytes.Equal(got, file) {
 			t.Errorf("rebuilt %d bytes differ from %d", len(got), len(file))
 		}
@@ -80,7 +84,7 @@ func FuzzMatch(f *testing.F) {
 }
 
 // runMatcher gives the tokens by which a file is sent, through a small window.
-func runMatcher(t *testing.T, b *basis, file []byte, sums checksum.Sums, inplace bool) []byte {
+func runMatcher(t *testing.T, b *basis, file []byte, sums checksum.Sums, inplace bool) ([]byte, *matcher) {
 	t.Helper()
 	fd, err := unix.MemfdCreate("file", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -95,7 +99,7 @@ func runMatcher(t *testing.T, b *basis, file []byte, sums checksum.Sums, inplace
 	w := wire.NewWriter(&out, 0)
 	size := 257
 	if b != nil {
-		size += int(b.length)
+		size += int(b.BlockLen)
 	}
 	m := matcher{
 		basis: b, in: &window{fd: fd, size: int64(len(file)), buf: make([]byte, size)},
@@ -111,7 +115,7 @@ func runMatcher(t *testing.T, b *basis, file []byte, sums checksum.Sums, inplace
 	if got, want := m.out.sum.Sum(nil), whole.Sum(nil); !bytes.Equal(got, want) {
 		t.Errorf("sum of the file is %x, want %x", got, want)
 	}
-	return out.Bytes()
+	return out.Bytes(), &m
 }
 
 // FuzzSums reads a head and sums from arbitrary bytes.
@@ -121,9 +125,18 @@ func FuzzSums(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, protocol uint8) {
 		r := wire.NewReader(bytes.NewReader(data), 0)
 		r.SetProtocol(int(protocol))
-		b := readBasis(r, readHead(r, 16), checksum.ForProtocol(int(protocol), 1, true))
-		if b != nil && len(b.weak)*int(4+b.sum) > len(data) {
+		h, err := delta.ReadHead(r, 16)
+		if err != nil {
+			return
+		}
+		memory := NewMemory(1 << 20)
+		account := memory.Account()
+		b := readBasis(r, h, checksum.ForProtocol(int(protocol), 1, true), account)
+		if b != nil && len(b.weak)*int(4+b.SumLen) > len(data) {
 			t.Errorf("%d blocks from %d bytes", len(b.weak), len(data))
+		}
+		if b.release(account); account.used != 0 {
+			t.Errorf("%d bytes are still taken", account.used)
 		}
 	})
 }

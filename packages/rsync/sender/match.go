@@ -6,8 +6,8 @@ import (
 	"micromirror/packages/rsync/checksum"
 )
 
-// hopeless is how often the size of the file a matcher may hash in vain before
-// it stops to compare: only a hostile client makes it.
+// hopeless is how often the size of the file a matcher may hash in vain, or look
+// at blocks in vain, before it stops to compare: only a hostile client makes it.
 const hopeless = 16
 
 // matcher sends a file as references to blocks that the client has, and literal
@@ -23,7 +23,7 @@ type matcher struct {
 	pos    int64 // of the block that is compared
 	sent   int64 // all before has been sent
 	want   int32 // the block that most likely comes next
-	wasted int64 // bytes hashed in vain
+	wasted int64 // bytes hashed and blocks looked at in vain
 	strong []byte
 }
 
@@ -36,10 +36,10 @@ func (m *matcher) run() {
 }
 
 func (m *matcher) compare() {
-	end := m.in.size - int64(m.last()) // no block starts later
+	end := m.in.size - int64(m.Last()) // no block starts later
 	for m.pos <= end && !m.givenUp() {
-		block := m.view(min(int64(m.length), m.in.size-m.pos))
-		block = block[:min(int(m.length), len(block))]
+		block := m.view(min(int64(m.BlockLen), m.in.size-m.pos))
+		block = block[:min(int(m.BlockLen), len(block))]
 		sum := checksum.Weak(block)
 		if i := m.find(m.pos, sum, block); i >= 0 {
 			m.matched(i, block)
@@ -51,7 +51,7 @@ func (m *matcher) compare() {
 
 // givenUp reports whether comparing does not pay.
 func (m *matcher) givenUp() bool {
-	return m.wasted > hopeless*(m.in.size+int64(m.length)) || m.out.w.Err() != nil
+	return m.wasted > hopeless*(m.in.size+int64(m.BlockLen)) || m.out.w.Err() != nil
 }
 
 // view gives at least need bytes from pos on, and as many as are at hand. What
@@ -86,6 +86,9 @@ func (m *matcher) roll(sum uint32, n int, end int64) {
 				m.matched(i, block)
 				return
 			}
+			if m.givenUp() {
+				return
+			}
 		}
 		m.pos += int64(at)
 		if m.pos+int64(n) == m.in.size && m.pos < end {
@@ -101,7 +104,7 @@ func (m *matcher) roll(sum uint32, n int, end int64) {
 // at the end of the file.
 func (m *matcher) tail(s1, s2 uint32, n int, end int64) {
 	data := m.view(int64(n))
-	for at := 0; m.pos < end; at++ {
+	for at := 0; m.pos < end && !m.givenUp(); at++ {
 		s1 -= signed(data[at])
 		s2 -= uint32(n-at) * signed(data[at])
 		m.pos++
@@ -120,29 +123,35 @@ func signed(b byte) uint32 { return uint32(int32(int8(b))) }
 func (m *matcher) find(pos int64, sum uint32, block []byte) int32 {
 	known := false
 	same := func(i int32) bool {
-		if m.weak[i] != sum || int(m.lengthOf(i)) != len(block) || m.inplace && int64(i)*int64(m.length) < pos {
+		if m.weak[i] != sum || m.sizeOf(i) != len(block) || m.inplace && int64(i)*int64(m.BlockLen) < pos {
 			return false
 		}
 		if !known {
 			m.strong = m.sums.Block(m.strong[:0], block)
 			known = true
 		}
-		return bytes.Equal(m.strong[:m.head.sum], m.strongOf(i))
+		return bytes.Equal(m.strong[:m.SumLen], m.strongOf(i))
 	}
-	if m.want < m.count && same(m.want) {
+	if m.want < m.Count && same(m.want) {
 		return m.want
 	}
-	i := m.heads[m.hash(sum)]
-	for looked := 0; i != 0 && looked < maxChain; looked++ {
+	i, looked := m.heads[m.hash(sum)], 0
+	for ; i != 0 && looked < maxChain; looked++ {
 		if same(i - 1) {
 			return i - 1
 		}
 		i = m.next[i-1]
 	}
+	m.wasted += int64(looked)
 	if known {
 		m.wasted += int64(len(block))
 	}
 	return -1
+}
+
+func (m *matcher) sizeOf(i int32) int {
+	_, n := m.Block(i)
+	return n
 }
 
 // matched sends what came before the block at pos, and a reference to the

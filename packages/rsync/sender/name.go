@@ -3,14 +3,15 @@ package sender
 import (
 	"strings"
 	"unsafe"
+
+	"micromirror/packages/rsync/flist"
 )
 
 // view says under which name a node and all below it are sent.
 type view struct {
-	base    uint32 // node
-	prefix  string // its name in the list; "" is the root of the transfer
-	top     bool   // the client named it and gets its content
-	content bool   // the list holds what is in it
+	base   uint32     // node
+	prefix string     // its name in the list; "" is the root of the transfer
+	role   flist.Role // of the node itself, if it is a directory
 }
 
 // namer makes the names of nodes under a view. Names are cut from large blocks,
@@ -96,7 +97,7 @@ func comparePaths(a string, aDir bool, b string, bDir bool) int {
 			}
 			return 1
 		case headA != headB && dirA:
-			return compareDirs(headA, headB)
+			return compareSlashed([]byte(headA), true, []byte(headB), true)
 		case headA != headB:
 			return strings.Compare(headA, headB)
 		case !moreA && !moreB:

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -12,15 +13,24 @@ const maxSorted = 2 << 20
 
 // sort finds the order in which the receiver numbers the entries: since
 // protocol 29 depth first, before by the bytes of the whole name.
-func (s *selection) sort(protocol int) error {
+func (s *selection) sort(protocol int, a *Account) error {
+	if err := a.Take(4 * int64(s.count)); err != nil {
+		return err
+	}
 	if len(s.views) == 1 {
 		s.order = make([]uint32, 0, s.count)
 		s.oldOrder()
 		return nil
 	}
 	if s.count > maxSorted {
-		return fmt.Errorf("%d entries from several places: %w", s.count, errTooLarge)
+		return fmt.Errorf("%d entries from several places: %w", s.count, ErrTooLarge)
 	}
+	// While they are sorted, each takes its item and its name.
+	const each = 100
+	if err := a.Take(each * int64(s.count)); err != nil {
+		return err
+	}
+	defer a.Give(each * int64(s.count))
 	type item struct {
 		name  string
 		place uint32
@@ -103,21 +113,22 @@ func (s *selection) oldContent(dir uint32, root bool) {
 
 // compareSlashed compares names, with a slash behind those that are marked.
 func compareSlashed(a []byte, slashA bool, b []byte, slashB bool) int {
-	at := func(s []byte, slash bool, i int) int {
-		switch {
-		case i < len(s):
-			return int(s[i])
-		case i == len(s) && slash:
-			return '/'
-		}
-		return -1
+	n := min(len(a), len(b))
+	if c := bytes.Compare(a[:n], b[:n]); c != 0 {
+		return c
 	}
-	for i := 0; ; i++ {
-		x, y := at(a, slashA, i), at(b, slashB, i)
-		if x != y || x < 0 {
-			return cmp.Compare(x, y)
-		}
+	return cmp.Compare(after(a, slashA, n), after(b, slashB, n))
+}
+
+// after is what a name goes on with behind n bytes: one more, a slash, nothing.
+func after(name []byte, slash bool, n int) int {
+	switch {
+	case n < len(name):
+		return int(name[n])
+	case slash:
+		return '/'
 	}
+	return -1
 }
 
 // place gives the place of a node in sending order, if it is selected. It is

@@ -2,6 +2,7 @@ package sender
 
 import (
 	"sort"
+	"unsafe"
 
 	"micromirror/packages/rsync/flist"
 	"micromirror/packages/rsync/wire"
@@ -21,6 +22,12 @@ type selection struct {
 	notices []notice // for the client, about what could not be listed
 
 	order []uint32 // since sorted: the place in sending order of each wire index
+	taken int64    // of the account
+}
+
+// memory is what the selection takes, but for its order.
+func (s *selection) memory() int64 {
+	return int64(cap(s.runs))*int64(unsafe.Sizeof(run{})) + int64(cap(s.views))*int64(unsafe.Sizeof(view{}))
 }
 
 // run is a range of nodes that are sent one after the other.
@@ -65,13 +72,13 @@ func (s *selection) find(place int) (uint32, view) {
 }
 
 // fromWire gives the node that a protocol knows by an index below count.
-func (s *selection) fromWire(protocol int, ndx int32) (uint32, view, error) {
+func (s *selection) fromWire(protocol int, ndx int32, a *Account) (uint32, view, error) {
 	if protocol >= 29 && len(s.views) == 1 {
 		node, v := s.find(int(ndx))
 		return node, v, nil
 	}
 	if s.order == nil {
-		if err := s.sort(protocol); err != nil {
+		if err := s.sort(protocol, a); err != nil {
 			return 0, view{}, err
 		}
 	}

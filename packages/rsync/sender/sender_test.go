@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/rsync/checksum"
+	"micromirror/packages/rsync/delta"
 	"micromirror/packages/rsync/filter"
 )
 
@@ -99,7 +102,7 @@ func TestChoose(t *testing.T) {
 		{"copied link", Request{Args: []string{"l1"}, Recurse: true, CopyLinks: true}, []string{"l1", "l1/h2", "l1/x", "l1/y", "l1/y/z"}},
 		{"loop", Request{Args: []string{"loop/"}, Recurse: true, CopyLinks: true}, []string{".", "self", "up"}},
 	} {
-		s, err := choose(tree, &tt.r)
+		s, err := choose(t.Context(), tree, &tt.r, nil)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -113,15 +116,15 @@ func TestChoose(t *testing.T) {
 // Many arguments cannot multiply a tree without end.
 func TestChooseBound(t *testing.T) {
 	tree := scanned(t, usual(t))
-	c := chooser{Request: &Request{Recurse: true}, selection: &selection{tree: tree, recurse: true}, names: newNamer(tree, view{}), limit: 1000}
+	c := chooser{ctx: t.Context(), Request: &Request{Recurse: true}, selection: &selection{tree: tree, recurse: true}, names: newNamer(tree, view{}), limit: 1000}
 	var err error
 	for range 1000 {
 		if err = c.arg(""); err != nil {
 			break
 		}
 	}
-	if !errors.Is(err, errTooLarge) {
-		t.Errorf("got %v, want errTooLarge", err)
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %v, want ErrTooLarge", err)
 	}
 }
 
@@ -172,5 +175,46 @@ func TestOpenBelow(t *testing.T) {
 				t.Errorf("open(%q): %v, want success %v", path, err, ok)
 			}
 		}
+	}
+}
+
+// Every entry is found by its path, whatever names lie beside it.
+func TestResolveAll(t *testing.T) {
+	names := []string{"a", "a-", "a.b", "a0", "a b", "b", "ab", "a/a", "a/a-", "a/a!", "a-/x/y/z", "a-/x-", "c", "c/d/e", "c/d-/e", "c/d/e-/f", "\xff", "\xff/\x01"}
+	for _, kind := range []string{"/:", "/file:", "/sub/file:"} {
+		var entries []string
+		for _, n := range names {
+			entries = append(entries, n+kind)
+		}
+		tree := scanned(t, plant(t, entries...))
+		for i, path := range tree.Paths() {
+			if got, err := tree.resolve(0, path, false); err != nil || got != uint32(i) {
+				t.Errorf("resolve(%q) = %d, %v, want %d", path, got, err, i)
+			}
+			for _, missing := range []string{path + "0", path + "!", path + "/zz"} {
+				if got, err := tree.resolve(0, missing, false); err == nil && !slices.Contains(tree.Paths(), missing) {
+					t.Errorf("resolve(%q) = %d, want an error", missing, got)
+				}
+			}
+		}
+	}
+}
+
+// A client whose blocks all have the same hash, but match nothing, gets the file
+// as it is before the work is out of proportion.
+func TestMatchGivesUp(t *testing.T) {
+	file := make([]byte, 1<<20) // the weak sum of zeros is zero
+	b := &basis{Head: delta.Head{Count: 1 << 16, BlockLen: 700, SumLen: 16}, sums: checksum.Negotiated("xxh128", 7, false)}
+	b.weak, b.strong = make([]uint32, b.Count), make([]byte, 16*b.Count)
+	b.index()
+	for i := range b.weak {
+		b.weak[i] = 1 // found under the hash of zero, and then not the same
+	}
+	tokens, m := runMatcher(t, b, file, b.sums, false)
+	if !m.givenUp() || m.wasted > hopeless*(int64(len(file))+700)+maxChain {
+		t.Errorf("looked at %d blocks in vain", m.wasted)
+	}
+	if got := rebuild(t, nil, tokens, b.Head, false); !bytes.Equal(got, file) {
+		t.Errorf("rebuilt %d bytes, want %d zeros", len(got), len(file))
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/rsync/delta"
 	"micromirror/packages/rsync/wire"
 )
 
@@ -132,18 +133,22 @@ func (d *demand) write(w *wire.Writer) {
 
 // send answers a request for a file.
 func (t *transfer) send(d *demand) error {
-	node, _, err := t.list.fromWire(t.Format.Protocol, d.ndx)
+	node, _, err := t.list.fromWire(t.Format.Protocol, d.ndx, t.Account)
 	if err != nil {
 		return err
 	}
 	if !t.Tree.nodes[node].isRegular() {
 		return fmt.Errorf("%d is not a regular file: %w", d.ndx, ErrIndex)
 	}
-	h := readHead(t.R, t.Sums.Size())
+	h, err := delta.ReadHead(t.R, t.Sums.Size())
+	if err != nil {
+		return err
+	}
 	var b *basis
 	appending := t.Append > 0 && t.phase == 0
 	if !appending {
-		b = readBasis(t.R, h, t.Sums)
+		b = readBasis(t.R, h, t.Sums, t.Account)
+		defer b.release(t.Account)
 	}
 	if err := t.R.Err(); err != nil {
 		return err
@@ -160,16 +165,16 @@ func (t *transfer) send(d *demand) error {
 		return nil
 	}
 	d.write(t.W)
-	h.write(t.W)
+	h.Write(t.W)
 	t.content(d, h, b, fd, size, appending)
 	return nil
 }
 
 // content sends a file's tokens and its sum.
-func (t *transfer) content(d *demand, h head, b *basis, fd int, size int64, appending bool) {
+func (t *transfer) content(d *demand, h delta.Head, b *basis, fd int, size int64, appending bool) {
 	need := windowSize
 	if b != nil {
-		need += int(b.length) + 1
+		need += int(b.BlockLen) + 1
 	}
 	buf := t.Buffers.get(need)
 	defer t.Buffers.put(buf)
@@ -179,7 +184,7 @@ func (t *transfer) content(d *demand, h head, b *basis, fd int, size int64, appe
 		inplace: t.Inplace && (t.Format.Protocol < 29 || d.basis == basisFile),
 	}
 	if appending {
-		t.skip(&m, min(h.total(), size))
+		t.skip(&m, min(h.Size(), size))
 	}
 	m.run()
 	m.out.end(!m.in.short)

@@ -27,6 +27,7 @@ type Session struct {
 	// connection's deadline.
 	Alive   func()
 	Buffers *Buffers
+	Account *Account // what the client may take memory from; nil for no limit
 
 	Public       bool // send only what everybody may read
 	DryRun       bool // -n: requests carry no sums and get no data
@@ -91,7 +92,7 @@ type transfer struct {
 func (s *Session) Run(ctx context.Context, req *Request) (Stats, error) {
 	t := &transfer{Session: s, module: req.Module}
 	start := time.Now()
-	list, err := choose(s.Tree, req)
+	list, err := choose(ctx, s.Tree, req, s.Account)
 	if err != nil {
 		return t.stats, fmt.Errorf("select files: %w", err)
 	}
@@ -152,10 +153,14 @@ func (t *transfer) sendEntry(enc *flist.Encoder, name string, node uint32, v vie
 		}
 		f.Checksum = string(sum)
 	}
-	if node == v.base {
-		return enc.Entry(&f, v.top, v.content)
+	role := v.role
+	if node != v.base {
+		role = flist.Bare
+		if t.list.recurse && (v.role == flist.Top || v.role == flist.Inner) {
+			role = flist.Inner
+		}
 	}
-	return enc.Entry(&f, false, v.content && t.list.recurse)
+	return enc.Entry(&f, role)
 }
 
 // fileSum sums up a file for -c.

@@ -2,118 +2,90 @@ package sender
 
 import (
 	"micromirror/packages/rsync/checksum"
+	"micromirror/packages/rsync/delta"
 	"micromirror/packages/rsync/wire"
 )
 
 // Bounds of what a client may say about its old version of a file. A version
 // described beyond them is not compared: the file is sent whole.
 const (
-	maxBlock    = 1 << 17   // bytes in a block since protocol 30
-	maxBlockOld = 1 << 29   // and before
-	maxCompared = 1 << 20   // largest block that we compare
-	maxBlocks   = 4 << 20   // blocks that we remember
-	maxStrong   = 48 << 20  // bytes of their strong sums
-	maxChain    = 1 << 10   // blocks with the same weak sum that are looked at
-	maxSums     = 1<<31 - 1 // what the protocol can say
+	maxCompared = 1 << 20  // largest block that we compare
+	maxBlocks   = 4 << 20  // blocks that we remember
+	maxStrong   = 48 << 20 // bytes of their strong sums
+	maxChain    = 1 << 10  // blocks with the same weak sum that are looked at
 )
-
-// head says how the client has cut its old version into blocks.
-type head struct {
-	count     int32
-	length    int32 // of a block
-	sum       int32 // length of a strong sum
-	remainder int32 // length of the last block, 0 = as the others
-}
-
-func readHead(r *wire.Reader, size int) head {
-	longest := int64(maxBlock)
-	if r.Protocol() < 30 {
-		longest = maxBlockOld
-	}
-	var h head
-	h.count = int32(r.Bounded(int64(r.Int32()), 0, maxSums, "number of blocks"))
-	h.length = int32(r.Bounded(int64(r.Int32()), 0, longest, "length of a block"))
-	h.sum = int32(r.Bounded(int64(r.Int32()), 0, int64(size), "length of a sum"))
-	h.remainder = int32(r.Bounded(int64(r.Int32()), 0, int64(h.length), "length of the last block"))
-	if h.count > 0 && h.length == 0 {
-		r.Failf("blocks of no length: %w", wire.ErrLimit)
-	}
-	return h
-}
-
-func (h head) write(w *wire.Writer) {
-	w.Int32(h.count)
-	w.Int32(h.length)
-	w.Int32(h.sum)
-	w.Int32(h.remainder)
-}
-
-// last is the length of the last block.
-func (h head) last() int32 {
-	if h.remainder != 0 {
-		return h.remainder
-	}
-	return h.length
-}
-
-// total is the length of what the blocks describe.
-func (h head) total() int64 {
-	if h.count == 0 {
-		return 0
-	}
-	return int64(h.count-1)*int64(h.length) + int64(h.last())
-}
 
 // basis is a client's old version: the sums of its blocks, found by weak sum.
 type basis struct {
-	head
+	delta.Head
 	weak   []uint32
 	strong []byte
 	heads  []int32 // by hash of the weak sum: 1 + the first block
 	next   []int32 // 1 + the next block with the same hash
 	shift  uint
 	sums   checksum.Sums
+	taken  int64 // of the account
 }
 
 // readBasis reads the sums that follow a head. It returns nil if there is
-// nothing to compare with.
-func readBasis(r *wire.Reader, h head, sums checksum.Sums) *basis {
-	if h.count > maxBlocks || int64(h.count)*int64(h.sum) > maxStrong || h.length > maxCompared || h.sum == 0 {
-		r.Skip(int64(h.count) * int64(4+h.sum))
+// nothing to compare with or no memory for it.
+func readBasis(r *wire.Reader, h delta.Head, sums checksum.Sums, a *Account) *basis {
+	sum := int64(h.SumLen)
+	if h.Count > maxBlocks || int64(h.Count)*sum > maxStrong || h.BlockLen > maxCompared || sum == 0 {
+		r.Skip(int64(h.Count) * (4 + sum))
 		return nil
 	}
-	if h.count == 0 {
+	if h.Count == 0 {
 		return nil
 	}
-	b := &basis{head: h, sums: sums}
+	b := &basis{Head: h, sums: sums}
 	const step = 4096 // blocks that memory is taken for before they have come
-	for i := int32(0); i < h.count && r.Err() == nil; i++ {
-		if i%step == 0 {
-			b.grow(int(min(step, h.count-i)))
+	for i := int32(0); i < h.Count && r.Err() == nil; i++ {
+		if i%step == 0 && !b.grow(int(min(step, h.Count-i)), a) {
+			b.release(a)
+			r.Skip(int64(h.Count-i) * (4 + sum))
+			return nil
 		}
 		b.weak = append(b.weak, uint32(r.Int32()))
 		at := len(b.strong)
-		b.strong = b.strong[:at+int(h.sum)]
+		b.strong = b.strong[:at+int(sum)]
 		r.Full(b.strong[at:])
 	}
 	if r.Err() != nil {
+		b.release(a)
 		return nil
 	}
 	b.index()
 	return b
 }
 
-func (b *basis) grow(n int) {
-	weak := make([]uint32, len(b.weak), max(2*len(b.weak), len(b.weak)+n))
-	if cap(b.weak)-len(b.weak) < n {
-		copy(weak, b.weak)
-		b.weak = weak
+// grow makes room for n more blocks, if the account allows: for twice what they
+// take, because slices double, and for their part of the hash table.
+func (b *basis) grow(n int, a *Account) bool {
+	need := int64(n) * (2*(4+int64(b.SumLen)) + 4 + 16)
+	if a.Take(need) != nil {
+		return false
 	}
-	if need := n * int(b.sum); cap(b.strong)-len(b.strong) < need {
-		strong := make([]byte, len(b.strong), max(2*len(b.strong), len(b.strong)+need))
-		copy(strong, b.strong)
-		b.strong = strong
+	b.taken += need
+	b.weak = doubled(b.weak, n)
+	b.strong = doubled(b.strong, n*int(b.SumLen))
+	return true
+}
+
+func (b *basis) release(a *Account) {
+	if b != nil {
+		a.Give(b.taken)
+		b.taken = 0
 	}
+}
+
+// doubled makes room for n more elements; what grows to the size that a client
+// announced is doubled, not taken at once.
+func doubled[T any](s []T, n int) []T {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return append(make([]T, 0, max(2*len(s), len(s)+n)), s...)
 }
 
 // index fills the hash table. Blocks are entered from the last to the first, so
@@ -137,14 +109,6 @@ func (b *basis) index() {
 func (b *basis) hash(sum uint32) uint32 { return sum * 0x9E3779B1 >> b.shift }
 
 func (b *basis) strongOf(i int32) []byte {
-	at := int(i) * int(b.sum)
-	return b.strong[at : at+int(b.sum)]
-}
-
-// length of block i.
-func (b *basis) lengthOf(i int32) int32 {
-	if i == b.count-1 {
-		return b.last()
-	}
-	return b.length
+	at := int(i) * int(b.SumLen)
+	return b.strong[at : at+int(b.SumLen)]
 }

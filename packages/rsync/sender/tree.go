@@ -94,9 +94,26 @@ func (t *Tree) child(dir uint32, name string) uint32 {
 			hi = mid
 		}
 	}
-	for i := dir + 1 + d.files; i < d.end; i = t.nodes[i].end {
-		if string(t.name(i)) == name {
-			return i
+	return t.subdir(dir, name)
+}
+
+// subdir finds a directory in a directory. They lie in order, with all that is
+// in them between: from any of that the way leads up to them.
+func (t *Tree) subdir(dir uint32, name string) uint32 {
+	d := &t.nodes[dir]
+	lo, hi := dir+1+d.files, d.end
+	for lo < hi {
+		sub := lo + (hi-lo)/2
+		for t.nodes[sub].parent != dir {
+			sub = t.nodes[sub].parent
+		}
+		switch c := compareSlashed(t.name(sub), true, []byte(name), true); {
+		case c == 0:
+			return sub
+		case c < 0:
+			lo = t.nodes[sub].end
+		default:
+			hi = sub
 		}
 	}
 	return noNode
@@ -171,18 +188,6 @@ func (t *Tree) followLink(i uint32, hops *int) (uint32, error) {
 		return noNode, unix.EXDEV
 	}
 	return t.walk(t.nodes[i].parent, target, true, hops)
-}
-
-// compareDirs orders names of directories: as if each ended in a slash.
-func compareDirs(a, b string) int {
-	n := min(len(a), len(b))
-	if c := strings.Compare(a[:n], b[:n]); c != 0 || len(a) == len(b) {
-		return c
-	}
-	if len(a) < len(b) {
-		return cmp.Compare('/', b[n])
-	}
-	return cmp.Compare(a[n], '/')
 }
 
 // Paths lists all paths in order; for tests and reports.

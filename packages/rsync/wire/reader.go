@@ -56,6 +56,15 @@ func (r *Reader) StartMultiplex() {
 	r.end = r.pos
 }
 
+// StopMultiplex ends that between two frames; what follows is plain bytes until
+// StartMultiplex.
+func (r *Reader) StopMultiplex() {
+	if r.frame > 0 || r.pos != r.end {
+		r.Failf("%d bytes of a frame are left: %w", r.frame+r.end-r.pos, ErrLimit)
+	}
+	r.mux = false
+}
+
 // Err is the first error met.
 func (r *Reader) Err() error { return r.err }
 
