@@ -1,37 +1,71 @@
 // Package desk is the maintainers' command line, mirrorctl.
 //
 // Promise: every mistake in a node or fleet file is reported at once, with file,
-// line, field, value and remedy, before anything is written. A disk image that
-// was not finished is not left behind. With --json a command prints one JSON
-// document on standard output instead of text; progress and errors go to
-// standard error, and the exit code is 1 for any error.
+// line, field, value and remedy, before anything is written or published. A disk
+// image that was not finished is not left behind. With --json a command prints
+// one JSON document on standard output instead of text; progress and errors go
+// to standard error, and the exit code is 1 for any error.
 //
-// Files read: <fleet>/fleet.json, <fleet>/nodes/<name>.json, a release folder.
-// Files written: only what --out names.
+// What is published is package repository's; the desk decides what may be: no
+// secret leaves in the clear, and a wave opens only when every canary itself says
+// that it has run the release in good health for long enough.
+//
+// Files read: <fleet>/fleet.json, <fleet>/nodes/<name>.json,
+// <fleet>/secrets/<name>.json, a release folder. Files written: what --out names,
+// <fleet>/nodes/<name>.pub, <fleet>/root.json, <fleet>/keys, <fleet>/repository.
 package desk
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"micromirror/packages/factory"
 	"micromirror/packages/node"
 )
 
+// desk is what the commands need from the world outside.
+type desk struct {
+	now      func() time.Time
+	client   *http.Client
+	getenv   func(string) string
+	terminal func(prompt string) (string, error) // reads without echo
+	work     int                                 // repository.Keys.WorkFactor
+	build    func(ctx context.Context, source string, log io.Writer) (folder string, err error)
+}
+
 // Command returns the command line.
 func Command() *cobra.Command {
+	d := &desk{
+		now:      time.Now,
+		client:   &http.Client{Timeout: healthLimit},
+		getenv:   os.Getenv,
+		terminal: readPassword,
+		build: func(ctx context.Context, source string, log io.Writer) (string, error) {
+			return factory.Build(ctx, factory.Options{Repository: source, Log: log})
+		},
+	}
+	return d.command()
+}
+
+func (d *desk) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "mirrorctl",
 		Short:         "look after a fleet of Micro Mirror nodes",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(checkCommand(), imageCommand())
+	root.AddCommand(checkCommand(), imageCommand(),
+		d.keysCommand(), d.releaseCommand(), d.configCommand(), d.renewCommand(), d.rolloutCommand(), d.rollbackCommand())
 	return root
 }
 

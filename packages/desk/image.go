@@ -3,18 +3,23 @@ package desk
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"micromirror/packages/disk/image"
+	"micromirror/packages/durable"
 	"micromirror/packages/identity"
 	"micromirror/packages/node"
+	"micromirror/packages/repository"
 )
 
 // ImageOptions say which node's disk to write and where.
@@ -27,24 +32,68 @@ type ImageOptions struct {
 	Log     io.Writer // progress; nil for none
 }
 
-// Image checks the node's files and writes its disk image.
+// Image checks the node's files and writes its disk image. If the fleet has an
+// update repository, the node gets its root metadata and a key of its own, whose
+// public half replaces the one in the fleet folder.
 func Image(ctx context.Context, o ImageOptions) error {
 	if _, err := o.Fleet.Read(o.Node); err != nil {
 		return err
 	}
-	set := identity.Set{}
-	for name, file := range map[string]string{node.FleetFile: o.Fleet.File(), node.NodeFile: o.Fleet.NodeFile(o.Node)} {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		set[name] = data
+	set, err := o.Fleet.identity(o.Node)
+	if err != nil {
+		return err
+	}
+	public, err := o.Fleet.updates(set)
+	if err != nil {
+		return err
 	}
 	spec := image.Spec{Size: o.Size, ReleaseDir: o.Release, Identity: set}
 	if o.Log != nil {
 		spec.Progress = stages(o.Log)
 	}
-	return image.Write(ctx, o.Out, spec)
+	if err := image.Write(ctx, o.Out, spec); err != nil || public == "" {
+		return err
+	}
+	if err := durable.WriteFile(o.Fleet.PublicKeyFile(o.Node), []byte(public+"\n"), 0o644); err != nil {
+		return fmt.Errorf("%s is written, but nothing can be encrypted to its node; write it again: %w", o.Out, err)
+	}
+	return nil
+}
+
+// identity collects the node's files. Secrets travel in the clear here: the disk
+// is the node's.
+func (f Fleet) identity(name string) (identity.Set, error) {
+	set := identity.Set{}
+	for key, file := range map[string]string{node.FleetFile: f.File(), node.NodeFile: f.NodeFile(name), node.SecretFile: f.SecretFile(name)} {
+		data, err := os.ReadFile(file)
+		if key == node.SecretFile && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		set[key] = data
+	}
+	return set, nil
+}
+
+// updates adds what a node needs to take updates, and returns the public half of
+// its key; empty for a fleet without an update repository.
+func (f Fleet) updates(set identity.Set) (public string, err error) {
+	root, err := repository.At(string(f)).TrustedRoot()
+	if errors.Is(err, repository.ErrNone) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		return "", fmt.Errorf("make the node's key: %w", err)
+	}
+	set[node.RootFile] = root
+	set[node.KeyFile] = []byte(key.String() + "\n")
+	return key.Recipient().String(), nil
 }
 
 // stages prints a line when a stage of the image begins and once a second in
@@ -73,7 +122,8 @@ func imageCommand() *cobra.Command {
 		Use:   "image --node NODE --out FILE",
 		Short: "write the disk image of a node",
 		Long: `Write the disk image of a node: boot loader, the release in both slots, and the
-node's identity. Copy it to an SSD of at least that size, or boot it in QEMU; the
+node's identity, with root.json and a fresh key of the node if the fleet has an
+update repository. Copy it to an SSD of at least that size, or boot it in QEMU; the
 node's storage grows to the size of the disk at the first boot.`,
 		Example: "  mirrorctl image --fleet images/demo --node demo --size 8G --out demo.img",
 		Args:    cobra.NoArgs,

@@ -72,6 +72,13 @@ func (k *Keys) home() (string, error) {
 	if err := os.MkdirAll(k.Dirs[0], 0o700); err != nil {
 		return "", fmt.Errorf("keys: %w", err)
 	}
+	// The fleet folder may well be in git, the keys must not be.
+	ignore := filepath.Join(k.Dirs[0], ".gitignore")
+	if _, err := os.Stat(ignore); errors.Is(err, fs.ErrNotExist) {
+		if err := durable.WriteFile(ignore, []byte("*\n"), 0o644); err != nil {
+			return "", fmt.Errorf("keys: %w", err)
+		}
+	}
 	return k.Dirs[0], nil
 }
 

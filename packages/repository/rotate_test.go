@@ -284,7 +284,7 @@ func TestInterruptedInit(t *testing.T) {
 		b.must(b.Renew(t.Context()))
 		files, err := os.ReadDir(b.Keys.Dirs[0])
 		b.must(err)
-		if len(files) != 7 { // six keys and the lock
+		if len(files) != 8 { // six keys, the lock, .gitignore
 			t.Errorf("after %d writes: %s", stop, fmt.Sprint(files))
 		}
 	}

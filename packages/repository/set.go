@@ -87,6 +87,26 @@ func (r *Repository) loadRoots() (*set, error) {
 	}
 }
 
+// TrustedRoot returns the desk's copy of the root metadata, which a new node
+// gets; ErrNone when there is no repository yet.
+func (r *Repository) TrustedRoot() ([]byte, error) {
+	data, err := readFile(r.Root, maxMetadata)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", r.Root, ErrNone)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read root metadata: %w", err)
+	}
+	root, err := metadata.Root().FromBytes(data)
+	if err == nil {
+		err = root.VerifyDelegate(metadata.ROOT, root)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w; restore it from a copy", r.Root, err)
+	}
+	return data, nil
+}
+
 func rootFrom(file string) (*metadata.Metadata[metadata.RootType], error) {
 	data, err := readFile(file, maxMetadata)
 	if err != nil {
