@@ -18,6 +18,7 @@ import (
 	"micromirror/packages/project"
 	"micromirror/packages/rsync/client"
 	"micromirror/packages/rsync/flist"
+	"micromirror/packages/rsync/wire"
 )
 
 // Fetch does everything of a run up to the publish: afterwards the stage holds
@@ -52,8 +53,14 @@ func fetchLocked(ctx context.Context, j *Job, s *stage) (Outcome, error) {
 	}
 }
 
+// errMoving is the refusal of a list that the next moment may bring whole.
+var errMoving = errors.New("upstream listed them")
+
 // permanent reports whether connecting again at once cannot help.
 func permanent(err error) bool {
+	if errors.Is(err, errMoving) {
+		return false
+	}
 	for _, e := range []error{ErrList, ErrShrink, ErrFull, client.ErrRefused, unix.ENOSPC, unix.EROFS, unix.EDQUOT} {
 		if errors.Is(err, e) {
 			return true
@@ -118,6 +125,8 @@ func (j *Job) checkList(l *flist.List) error {
 	case l.IOError != 0 && empty && up.Path != "":
 		return fmt.Errorf("%w: upstream %s has no folder %q in module %q, it is gone or renamed: correct upstream.path of project %s in fleet.json",
 			ErrList, up.Host, up.Path, up.Module, j.Project.Name)
+	case l.IOError == wire.IOErrVanished:
+		return fmt.Errorf("%w: files vanished while %w", ErrList, errMoving)
 	case l.IOError != 0:
 		return fmt.Errorf("%w: upstream could not read all of its files (flags %#x)", ErrList, l.IOError)
 	case empty:

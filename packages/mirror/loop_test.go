@@ -205,7 +205,7 @@ func TestClientsNeverFail(t *testing.T) {
 	for done := false; !done; {
 		r, err := w.run()
 		switch {
-		case errors.Is(err, ErrPart):
+		case errors.Is(err, ErrPart), errors.Is(err, errMoving):
 			held++
 		case err != nil:
 			t.Fatal(err)

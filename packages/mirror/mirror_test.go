@@ -18,6 +18,7 @@ import (
 	"micromirror/packages/mirror/status"
 	"micromirror/packages/project"
 	"micromirror/packages/rsync/flist"
+	"micromirror/packages/rsync/wire"
 )
 
 // world is one project with an upstream inside the process.
@@ -180,6 +181,7 @@ func TestRefusedLists(t *testing.T) {
 		{"empty", func(u *mirrortest.Upstream) { u.Edit = func(f *flist.File) bool { return f.Name == "." } }, ErrList},
 		{"only directories", func(u *mirrortest.Upstream) { u.Edit = func(f *flist.File) bool { return f.IsDir() } }, ErrList},
 		{"I/O error flag", func(u *mirrortest.Upstream) { u.IOError = 1 }, ErrList},
+		{"vanished while listed", func(u *mirrortest.Upstream) { u.IOError = wire.IOErrVanished }, errMoving},
 		{"half of it", func(u *mirrortest.Upstream) {
 			u.Edit = func(f *flist.File) bool { return !strings.HasPrefix(f.Name, "pool/x/") }
 		}, ErrShrink},
