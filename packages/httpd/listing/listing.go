@@ -14,6 +14,7 @@ package listing
 
 import (
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -49,32 +50,82 @@ func ParseOrder(query string) Order {
 // Sort orders entries in place: directories first, then by the column, then by
 // name.
 func Sort(entries []tree.Entry, order Order) {
-	// What is sorted is small; the entries move once.
-	sorted := make([]*tree.Entry, len(entries))
+	// What is sorted is small and holds what decides most comparisons; the entries
+	// move once.
+	sorted := make([]ranked, len(entries))
+	skip := commonPrefix(entries)
 	for i := range entries {
-		sorted[i] = &entries[i]
+		sorted[i] = ranked{rank(&entries[i], order.Column, skip), &entries[i], entries[i].Dir}
 	}
-	slices.SortFunc(sorted, func(a, b *tree.Entry) int {
-		if a.Dir != b.Dir {
-			if a.Dir {
+	slices.SortFunc(sorted, func(a, b ranked) int {
+		if a.dir != b.dir {
+			if a.dir {
 				return -1
 			}
 			return 1
 		}
-		c := compare(a, b, order.Column)
+		c := cmp.Compare(a.rank, b.rank)
+		if c == 0 {
+			c = compare(a.entry, b.entry, order.Column)
+		}
 		if order.Descending {
 			c = -c
 		}
 		if c != 0 {
 			return c
 		}
-		return strings.Compare(a.Name, b.Name)
+		return strings.Compare(a.entry.Name, b.entry.Name)
 	})
 	moved := make([]tree.Entry, len(entries))
-	for i, e := range sorted {
-		moved[i] = *e
+	for i := range sorted {
+		moved[i] = *sorted[i].entry
 	}
 	copy(entries, moved)
+}
+
+// ranked is an entry with a number that is in order wherever it differs.
+type ranked struct {
+	rank  uint64
+	entry *tree.Entry
+	dir   bool
+}
+
+// rank is an entry's number in a column: of a name, the eight bytes behind what all
+// names begin with.
+func rank(e *tree.Entry, column byte, skip int) uint64 {
+	switch column {
+	case 'M':
+		return uint64(e.ModTime.Unix()) ^ 1<<63
+	case 'S':
+		return uint64(e.Size)
+	}
+	var b [8]byte
+	copy(b[:], e.Name[skip:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// commonPrefix is the length of what all names begin with: packages of one kind
+// often stand together.
+func commonPrefix(entries []tree.Entry) int {
+	if len(entries) == 0 {
+		return 0
+	}
+	first := entries[0].Name
+	n := len(first)
+	for i := range entries {
+		name := entries[i].Name
+		n = min(n, len(name))
+		if first[:n] == name[:n] {
+			continue
+		}
+		for i := range n {
+			if first[i] != name[i] {
+				n = i
+				break
+			}
+		}
+	}
+	return n
 }
 
 func compare(a, b *tree.Entry, column byte) int {

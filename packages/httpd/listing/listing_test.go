@@ -192,6 +192,31 @@ func TestSort(t *testing.T) {
 	}
 }
 
+// However the names begin, the order is that of their bytes.
+func FuzzSort(f *testing.F) {
+	f.Add("a\nab\nabc\x00\nab\x00\nb")
+	f.Add("package-name-1\npackage-name-10\npackage-name-2\npackage-name-123456789\npackage-name-123456788")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, text string) {
+		var list []tree.Entry
+		for i, name := range strings.Split(text, "\n") {
+			list = append(list, tree.Entry{Name: name, Size: int64(i % 3), ModTime: when.Add(time.Duration(i%4) * time.Second / 2)})
+		}
+		for _, order := range []Order{{'N', false}, {'N', true}, {'M', false}, {'S', true}} {
+			Sort(list, order)
+			for i := range len(list) - 1 {
+				c := compare(&list[i], &list[i+1], order.Column)
+				if order.Descending {
+					c = -c
+				}
+				if c > 0 || c == 0 && list[i].Name > list[i+1].Name {
+					t.Fatalf("%c: %q before %q", order.Column, list[i].Name, list[i+1].Name)
+				}
+			}
+		}
+	})
+}
+
 func TestJSON(t *testing.T) {
 	got, err := JSON(entries()[:3])
 	if err != nil {
