@@ -113,8 +113,10 @@ func problemLines(problems []Problem, room int) (lines []Line) {
 			}
 			block = append(block, line(style, mark+text))
 		}
-		for _, text := range wrap(clip(p.Do, longest), Columns-margin-2) {
-			block = append(block, line(Plain, "   "+text))
+		if p.Do != "" {
+			for _, text := range wrap("What to do: "+clip(p.Do, longest), Columns-margin-2) {
+				block = append(block, line(Plain, "   "+text))
+			}
 		}
 		left := len(problems) - i
 		if spare := min(left-1, 1); len(lines)+len(block)+spare > room {

@@ -24,7 +24,7 @@ func Lines(s Status) []string {
 	problems := s.Problems()
 	for _, p := range problems {
 		if p.Bad {
-			lines = append(lines, strings.TrimSpace("problem: "+p.What+" "+p.Do))
+			lines = append(lines, join(" What to do: ", "problem: "+p.What, p.Do))
 		}
 	}
 	switch {
