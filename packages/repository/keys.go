@@ -20,6 +20,7 @@ import (
 	"filippo.io/age/armor"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"golang.org/x/sys/unix"
 
 	"micromirror/packages/durable"
 )
@@ -220,18 +221,18 @@ func (k *Keys) encrypt(file string, data []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// fresh returns n keys of a role that are not in use: those that an interrupted
+// fresh returns n keys of a role that were never used: those that an interrupted
 // change left behind, and new ones.
-func (k *Keys) fresh(role string, n int, inUse []string) ([]*key, error) {
+func (k *Keys) fresh(role string, n int, used []string) ([]*key, error) {
 	dir, err := k.home()
 	if err != nil {
 		return nil, err
 	}
-	out, err := k.left(dir, role, n, inUse)
+	out, err := k.left(dir, role, n, used)
 	if err != nil {
 		return nil, err
 	}
-	encrypt := k.Encrypt || k.anyEncrypted(role, inUse)
+	encrypt := k.Encrypt || k.anyEncrypted(role, used)
 	for len(out) < n {
 		made, err := k.generate(dir, role, encrypt)
 		if err != nil {
@@ -242,16 +243,16 @@ func (k *Keys) fresh(role string, n int, inUse []string) ([]*key, error) {
 	return out, nil
 }
 
-// left reads up to n keys of a role that are not in use.
-func (k *Keys) left(dir, role string, n int, inUse []string) ([]*key, error) {
+// left reads up to n keys of a role that were never used.
+func (k *Keys) left(dir, role string, n int, used []string) ([]*key, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var out []*key
 	for _, f := range files {
-		used := slices.ContainsFunc(inUse, func(id string) bool { return keyName(role, id) == f.Name() })
-		if used || len(out) == n || !strings.HasPrefix(f.Name(), role+"-") || !strings.HasSuffix(f.Name(), keySuffix) {
+		known := slices.ContainsFunc(used, func(id string) bool { return keyName(role, id) == f.Name() })
+		if known || len(out) == n || !strings.HasPrefix(f.Name(), role+"-") || !strings.HasSuffix(f.Name(), keySuffix) {
 			continue
 		}
 		found, err := k.read(filepath.Join(dir, f.Name()))
@@ -306,7 +307,11 @@ func (k *Keys) retire(role, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.Rename(file, file+retired); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err = durable.Rename(file, file+retired)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission) {
+		return nil // a medium that cannot be written; the key is worth nothing
+	}
+	if err != nil {
 		return fmt.Errorf("retire key: %w", err)
 	}
 	return nil

@@ -23,7 +23,11 @@ func (r *Repository) RotateKey(ctx context.Context, role, replace string) (gone 
 		if gone, err = matching(old.KeyIDs, replace); err != nil {
 			return err
 		}
-		fresh, err := r.Keys.fresh(role, len(gone), old.KeyIDs)
+		used, err := r.everUsed(s, role)
+		if err != nil {
+			return err
+		}
+		fresh, err := r.Keys.fresh(role, len(gone), used)
 		if err != nil {
 			return err
 		}
@@ -34,14 +38,40 @@ func (r *Repository) RotateKey(ctx context.Context, role, replace string) (gone 
 		if err := r.exchange(s, role, gone, fresh, next, root); err != nil {
 			return err
 		}
-		for _, id := range gone {
-			if err := r.Keys.retire(role, id); err != nil {
-				return err
-			}
-		}
-		return nil
+		return r.retire(role, used, next.Signed.Roles[role].KeyIDs)
 	})
 	return gone, err
+}
+
+// everUsed returns the keys that a role has or had: what was replaced once, for
+// example because it was stolen, must never be taken for a new key.
+func (r *Repository) everUsed(s *set, role string) ([]string, error) {
+	var out []string
+	for v := int64(1); v <= s.root.Signed.Version; v++ {
+		root, err := rootFrom(r.metadata(v, rootMeta))
+		if err != nil {
+			return nil, fmt.Errorf("%w; %s", err, restore)
+		}
+		for _, id := range root.Signed.Roles[role].KeyIDs {
+			if !slices.Contains(out, id) {
+				out = append(out, id)
+			}
+		}
+	}
+	return out, nil
+}
+
+// retire marks the files of all keys that are not in use any more.
+func (r *Repository) retire(role string, used, inUse []string) error {
+	for _, id := range used {
+		if slices.Contains(inUse, id) {
+			continue
+		}
+		if err := r.Keys.retire(role, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func matching(ids []string, prefix string) ([]string, error) {

@@ -76,6 +76,27 @@ func TestOldKeysAreWorthless(t *testing.T) {
 	}
 }
 
+// TestReplacedKeyNeverComesBack: the files of replaced keys are still there, as
+// after a power cut before they were renamed.
+func TestReplacedKeyNeverComesBack(t *testing.T) {
+	for _, role := range Roles() {
+		t.Run(role, func(t *testing.T) {
+			b := newBench(t)
+			before := b.keyFiles(role)
+			for range 3 {
+				_, err := b.RotateKey(t.Context(), role, "")
+				b.must(err)
+				for _, file := range before {
+					b.must(os.Rename(file+retired, file))
+					if slices.Contains(b.keyFiles(role), file) {
+						t.Errorf("%s is in use again", file)
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestLossOfOneRootKey(t *testing.T) {
 	b := newBench(t)
 	node := b.client()
