@@ -29,19 +29,24 @@ func Run() []Tool {
 // lldpd and mosquitto bring services that Debian starts.
 func Check() []Tool {
 	return []Tool{
+		{"apt-mirror", []string{"apt-mirror"}},
 		{"aria2", []string{"aria2c"}},
+		{"axel", []string{"axel"}},
 		{"cryptsetup-bin", []string{"veritysetup"}},
 		{"curl", []string{"curl"}},
+		{"debmirror", []string{"debmirror"}},
 		{"dnf", []string{"dnf"}},
 		{"dnsmasq-base", []string{"dnsmasq"}},
 		{"dosfstools", []string{"fsck.fat"}},
 		{"e2fsprogs", []string{"e2fsck", "debugfs"}},
 		{"fdisk", []string{"sfdisk"}},
 		{"gdisk", []string{"sgdisk"}},
+		{"goaccess", []string{"goaccess"}},
 		{"iproute2", []string{"ip"}},
 		{"iputils-ping", []string{"ping"}},
 		{"kmod", []string{"depmod"}},
 		{"libssh-gcrypt-4", []string{"/usr/lib/x86_64-linux-gnu/libssh-gcrypt.so.4"}}, // of bird2
+		{"lftp", []string{"lftp"}},
 		{"lldpd", []string{"lldpd", "lldpcli"}},
 		{"libarchive-tools", []string{"bsdtar"}},
 		{"makepkg", []string{"/usr/share/makepkg/util/compress.sh"}},
@@ -52,9 +57,12 @@ func Check() []Tool {
 		{"nginx-light", []string{"nginx"}},
 		{"pacman-package-manager", []string{"pacman", "repo-add"}},
 		{"radvd", []string{"radvd"}},
+		{"rclone", []string{"rclone"}},
 		{"reprepro", []string{"reprepro"}},
 		{"rsyslog-gnutls", []string{"/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so"}},
 		{"wget", []string{"wget"}},
+		{"zsync", []string{"zsync", "zsyncmake"}},
+		{"zypper", []string{"zypper"}},
 	}
 }
 
