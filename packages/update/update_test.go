@@ -1,0 +1,150 @@
+package update
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"micromirror/packages/rollout"
+	"micromirror/packages/slot"
+)
+
+func TestUpdate(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.boot()
+	b.settle()
+	b.runs("2026.11.01")
+	f.publish("2026.11.02")
+	b.settle()
+	b.runs("2026.11.02")
+	if s := b.saved(); s.State != Good || s.Slot != slot.B || s.Sequence != 1 || b.problem() != "" || b.boots != 2 {
+		t.Errorf("%d boots, problem %q, state %+v", b.boots, b.problem(), s)
+	}
+	want := []string{"update: checking", "downloading 2026.11.02: 0 of 0 MiB", "downloading 2026.11.02: 0 of 0 MiB",
+		"installed 2026.11.02 in slot b", "rebooting into 2026.11.02", "release 2026.11.02 is good", "update: checking"}
+	var got []string
+	for line := range strings.Lines(b.console.String()) {
+		line, _, _ = strings.Cut(strings.TrimSpace(strings.TrimPrefix(line, "<5>mm updated: ")), " received_bytes")
+		got = append(got, line)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("console (-want +got):\n%s", d)
+	}
+}
+
+func TestBadReleaseRollsBackAndIsRemembered(t *testing.T) {
+	for name, bad := range map[string]func(b *box){
+		"it did not come up": func(b *box) { b.dead = func(v string) bool { return v == "2026.11.02" } },
+		"http-ipv4: refused": func(b *box) {
+			b.health = func(v string, _ []byte) error {
+				if v == "2026.11.02" {
+					return errors.New("http-ipv4: refused")
+				}
+				return nil
+			}
+		},
+	} {
+		f := newFleet(t)
+		b := f.newBox("one", "2026.11.01")
+		bad(b)
+		b.boot()
+		f.publish("2026.11.02")
+		b.settle()
+		b.runs("2026.11.01")
+		if want := "release 2026.11.02 failed: " + name + ", staying on 2026.11.01\n"; !strings.Contains(b.console.String(), want) {
+			t.Errorf("no %q on the console:\n%s", want, b.console.String())
+		}
+		if s := b.saved(); s.State != Failed || len(s.Bad) != 1 || s.Bad[0].Reason != name || b.boots != 1+slot.TrialTries+1 {
+			t.Errorf("%d boots, state %+v", b.boots, s)
+		}
+		f.publish("2026.11.03")
+		b.settle()
+		b.runs("2026.11.03")
+	}
+}
+
+// Three releases up, one emergency downgrade, one release four times the size.
+func TestLongWay(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.boot()
+	identity := b.read("node.json")
+	for _, version := range []string{"2026.11.02", "2026.11.03", "2026.11.04"} {
+		f.publish(version)
+		b.settle()
+		b.runs(version)
+	}
+	f.decide(rollout.Rollout{Version: "2026.11.02", Percent: 100, Emergency: true})
+	b.settle()
+	b.runs("2026.11.02")
+	b.size["2026.11.05"] = 4
+	if _, _, err := f.repo.AddRelease(t.Context(), f.make("2026.11.05", 4)); err != nil {
+		t.Fatal(err)
+	}
+	f.decide(rollout.Rollout{Version: "2026.11.05", Percent: 100})
+	b.settle()
+	b.runs("2026.11.05")
+	if b.read("node.json") != identity || len(b.saved().Bad) != 0 || b.saved().Generation != 6 {
+		t.Errorf("node.json %s, state %+v", b.read("node.json"), b.saved())
+	}
+}
+
+func TestWithdrawnReleaseIsNotBooted(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.window = Window{from: 2 * 3600e9, to: 3 * 3600e9} // it is noon
+	b.boot()
+	f.publish("2026.11.02")
+	b.settle()
+	b.runs("2026.11.01")
+	if s := b.saved(); s.State != Waiting {
+		t.Fatalf("state %+v", s)
+	}
+	// The program starting again, and a power cut, change nothing about that: the
+	// loader boots what waits.
+	b.start()
+	if s := b.saved(); s.State != Waiting {
+		t.Errorf("state %+v", s)
+	}
+	f.decide(rollout.Rollout{Version: "2026.11.02", Percent: 0})
+	b.settle()
+	entries, err := slot.List(string(b.esp))
+	if err != nil || len(entries) != 1 || !entries[0].Counted || b.saved().State != Idle {
+		t.Errorf("entries %+v, %v, state %+v", entries, err, b.saved())
+	}
+	// An emergency does not wait.
+	f.decide(rollout.Rollout{Version: "2026.11.02", Percent: 100, Emergency: true})
+	b.settle()
+	b.runs("2026.11.02")
+}
+
+func TestWindowOpens(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.window = Window{from: 2 * 3600e9, to: 3 * 3600e9}
+	b.boot()
+	f.publish("2026.11.02")
+	b.settle()
+	b.now = epoch.Add(14*3600e9 + 1)
+	b.u.due = b.u.due.Add(-day) // the monotonic clock goes on, too
+	b.settle()
+	b.runs("2026.11.02")
+}
+
+func TestPowerCutWhileWaitingStartsTheTrial(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.window = Window{from: 2 * 3600e9, to: 3 * 3600e9}
+	b.boot()
+	f.publish("2026.11.02")
+	b.settle()
+	b.boot()
+	b.settle()
+	b.runs("2026.11.02")
+	if s := b.saved(); s.State != Good {
+		t.Errorf("state %+v", s)
+	}
+}
