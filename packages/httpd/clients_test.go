@@ -13,9 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The programs that fetch from mirrors, as Debian ships them: curl wget aria2
-// axel lftp
-// zsync rclone goaccess apt.
+// The programs that fetch from mirrors, as Debian ships them: curl wget aria2 axel
+// lftp zsync rclone. For package managers see repositories_test.go.
 
 // client runs a program in a fresh directory and returns that.
 func (f *fixture) client(name string, args ...string) string {
@@ -189,36 +188,4 @@ func TestZsync(t *testing.T) {
 	f.must(os.WriteFile(filepath.Join(dir, "old"), data, 0o644))
 	f.clientIn(dir, "zsync", "-q", "-i", "old", "http://"+f.addr+"/debian/image.iso.zsync")
 	f.same(filepath.Join(dir, "image.iso"), want, false)
-}
-
-func TestApt(t *testing.T) {
-	f := newFixture(t)
-	dir := f.TempDir()
-	f.must(os.MkdirAll(filepath.Join(dir, "build/p/DEBIAN"), 0o755))
-	f.must(os.WriteFile(filepath.Join(dir, "build/p/DEBIAN/control"),
-		[]byte("Package: mirror-test\nVersion: 1:1.0+x~y\nArchitecture: all\nMaintainer: a <a@b.example>\nDescription: x\n"), 0o644))
-	f.clientIn(filepath.Join(dir, "build"), "dpkg-deb", "-b", "p", "mirror-test_1.0+x~y_all.deb")
-	deb, err := os.ReadFile(filepath.Join(dir, "build/mirror-test_1.0+x~y_all.deb"))
-	f.must(err)
-	f.write("debian/flat/mirror-test_1.0+x~y_all.deb", string(deb))
-	f.write("debian/flat/Packages", f.clientIn(f.path("debian/flat"), "sh", "-c",
-		`dpkg-deb -f mirror*.deb; echo "Filename: ./$(ls *.deb)"; stat -c 'Size: %s' *.deb; echo "SHA256: $(sha256sum *.deb | cut -d' ' -f1)"`))
-	for _, sub := range []string{"lists/partial", "cache/archives/partial", "etc"} {
-		f.must(os.MkdirAll(filepath.Join(dir, sub), 0o755))
-	}
-	f.must(os.WriteFile(filepath.Join(dir, "etc/sources.list"), []byte("deb [trusted=yes] http://"+f.addr+"/debian/flat ./\n"), 0o644))
-	f.must(os.WriteFile(filepath.Join(dir, "etc/status"), nil, 0o644))
-	options := []string{"-o", "Dir::Etc=" + dir + "/etc", "-o", "Dir::Etc::sourceparts=-", "-o", "Dir::State::lists=" + dir + "/lists",
-		"-o", "Dir::State::status=" + dir + "/etc/status", "-o", "Dir::Cache=" + dir + "/cache", "-o", "APT::Sandbox::User=root",
-		"-o", "Acquire::http::Proxy=DIRECT", "-o", "Acquire::Languages=none", "-o", "APT::Update::Error-Mode=any"}
-	for range 2 { // the second time asks If-Modified-Since
-		f.clientIn(dir, "apt-get", append(options, "update")...)
-	}
-	f.clientIn(dir, "apt-get", append(options, "download", "mirror-test")...)
-	found, err := filepath.Glob(filepath.Join(dir, "mirror-test*.deb"))
-	f.must(err)
-	if len(found) != 1 {
-		t.Fatalf("downloaded %v", found)
-	}
-	f.same(found[0], f.path("debian/flat/mirror-test_1.0+x~y_all.deb"), false)
 }

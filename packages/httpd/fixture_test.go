@@ -119,6 +119,18 @@ func (f *fixture) start() {
 	f.Cleanup(f.stop)
 }
 
+// await waits until a condition holds.
+func (f *fixture) await(what string, ok func() bool) {
+	f.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			f.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
 // reply is a response as a client sees it.
 type reply struct {
 	Status int
