@@ -55,6 +55,8 @@ func Check() []Tool {
 		{"ndisc6", []string{"ndisc6"}},
 		{"nftables", []string{"nft"}},
 		{"nginx-light", []string{"nginx"}},
+		{"openssl", []string{"openssl"}},
+		{"pebble", []string{"pebble", "pebble-challtestsrv"}},
 		{"pacman-package-manager", []string{"pacman", "repo-add"}},
 		{"radvd", []string{"radvd"}},
 		{"rclone", []string{"rclone"}},

@@ -27,6 +27,7 @@ func (d *decoder) fleetFrom(f Fleet) Fleet {
 	d.keep("mqtt.broker", &f.MQTT.Broker, isHostPort, "is not host or host:port", "write it like mqtt.example.net:1883")
 	d.keep("acme.directory", &f.ACME.Directory, isHTTPS, "is not an https URL", "write the CA's directory URL")
 	d.keep("acme.email", &f.ACME.Email, isEmail, "is not an e-mail address", "write it like noc@example.net")
+	d.keep("acme.ca", &f.ACME.CA, isPEM, "holds no certificate in PEM form", "leave it out for a public authority")
 	f.Update.URLs = d.strings("update.urls", f.Update.URLs, isURL, "is not an http or https URL", "write it like https://updates.example.net/fleet/")
 	d.firewall(&f.Firewall)
 	d.keep("update.window", &f.Update.Window, isWindow, "is not a time of day", "write it like 02:00-05:00, in UTC, or leave it out for any time")
@@ -93,6 +94,7 @@ type rawNode struct {
 	MTU         int          `json:"mtu"`
 	Projects    []string     `json:"projects"`
 	Location    Location     `json:"location"`
+	Aliases     []string     `json:"aliases"`
 	SyncRate    project.Size `json:"sync_rate"`
 	DisableDSCP bool         `json:"disable_dscp"`
 }
@@ -113,6 +115,7 @@ func (d *decoder) nodeFrom(r rawNode, known map[string]project.Project) Node {
 	n.Bond.Members = d.strings("bond.members", r.Bond.Members, isCard, "is not a network card", "name its driver, PCI path or MAC address, such as mlx4_en or 0000:01:00.0")
 	n.VLAN = d.between("vlan", r.VLAN, 1, 4094, "use the number that the host's switch has for the port")
 	n.MTU = d.between("mtu", r.MTU, 1280, 9216, "leave it out: 1500 fits everywhere")
+	n.Aliases = d.strings("aliases", r.Aliases, isFullName, "is not a full host name", "write it like mirror.example.org")
 	if r.SyncRate != 0 && r.SyncRate < 64<<10 {
 		d.bad("sync_rate", show(r.SyncRate), "is too slow to end", "use at least 64K (bytes a second), or 0 for no bound")
 		n.SyncRate = 0
@@ -220,6 +223,11 @@ const lower, digits = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 func isLabel(s string) bool {
 	return s != "" && len(s) <= 63 && s[0] != '-' && s[len(s)-1] != '-' && strings.Trim(s, lower+digits+"-") == ""
 }
+
+// isFullName accepts what an authority can certify.
+func isFullName(s string) bool { return isDomain(s) && isHost(s) && strings.Contains(s, ".") }
+
+func isPEM(s string) bool { return x509.NewCertPool().AppendCertsFromPEM([]byte(s)) }
 
 func isDomain(s string) bool {
 	return len(s) <= 190 && !slices.ContainsFunc(strings.Split(s, "."), func(l string) bool { return !isLabel(l) })

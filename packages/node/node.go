@@ -67,6 +67,9 @@ type MQTT struct {
 type ACME struct {
 	Directory string `json:"directory"` // https URL
 	Email     string `json:"email"`
+	// CA is who vouches for the directory's server, in PEM form, beside those whom
+	// everybody believes; empty for a public authority.
+	CA string `json:"ca"`
 }
 
 // Update names the web folders that carry releases, tried in order.
@@ -114,6 +117,8 @@ type Node struct {
 	// Projects are hosted here, by catalogue name, without duplicates.
 	Projects []string
 	Location Location
+	// Aliases are further names that lead to the node, for its certificate.
+	Aliases []string
 	// SyncRate bounds all transfers of this node together; 0 means no bound.
 	SyncRate project.Size
 	// DisableDSCP leaves the packets unmarked (otherwise CS1, scavenger).
@@ -145,6 +150,15 @@ type Location struct {
 	Country       string `json:"country"`
 	StateProvince string `json:"state_province"`
 	City          string `json:"city"`
+}
+
+// Names returns the names that the node answers by, its own first; none without a
+// domain.
+func (c *Config) Names() []string {
+	if c.Node.Name == "" || c.Fleet.Domain == "" {
+		return nil
+	}
+	return append([]string{c.Hostname()}, c.Node.Aliases...)
 }
 
 // Hostname returns the node's full name, or what is known of it.

@@ -39,7 +39,7 @@ func TestReferenceFiles(t *testing.T) {
 		VLAN:      101, MTU: 1500,
 		Projects: []string{"debian", "ubuntu-releases", "fdroid-repo"},
 		Location: Location{Continent: "na", Country: "us", StateProvince: "nm", City: "albuquerque"},
-		SyncRate: 100 << 20,
+		SyncRate: 100 << 20, Aliases: []string{"mirror.example.net", "mirror.example.org"},
 	}
 	equal := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 	equalAddr := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
@@ -48,6 +48,9 @@ func TestReferenceFiles(t *testing.T) {
 	}
 	if got := c.Hostname(); got != "demo.mirrors.example.net" {
 		t.Errorf("hostname = %q", got)
+	}
+	if diff := cmp.Diff([]string{"demo.mirrors.example.net", "mirror.example.net", "mirror.example.org"}, c.Names()); diff != "" {
+		t.Errorf("names -want +got\n%s", diff)
 	}
 	debian, alpine := c.Projects()[0], c.Fleet.Projects["alpine"]
 	if debian.Rate != 50<<20 || debian.Upstream != (project.Upstream{Host: "rsync.example.net", Module: "debian"}) || len(debian.Index) == 0 {
