@@ -38,6 +38,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		Worker: []string{self, "-worker"},
 		Node:   config, Mirror: f.mirror, Stage: f.stage, State: f.state, Run: f.run,
 		Grace: f.grace, Reserve: f.reserve, Log: log,
+		Online: func(ctx context.Context) { service.Online(ctx, config.Fleet.Upstream, log) },
 	})
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)

@@ -156,8 +156,9 @@ func (j *Job) plan(list *flist.List, root *tree.Root) (*plan.Plan, error) {
 	}
 	p, err := plan.Make(plan.Input{
 		List: list, Tree: root, Phase: j.Project.Phase, Own: own,
-		Escapes: plan.Escapes(j.Project.Path, j.Project.SafeLinks),
-		Gone:    j.Gone, Now: j.Now(), Grace: j.Grace,
+		Escapes:  plan.Escapes(j.Project.Path, j.Project.SafeLinks),
+		Distrust: j.Distrust,
+		Gone:     j.Gone, Now: j.Now(), Grace: j.Grace,
 	})
 	if err != nil {
 		return nil, err

@@ -88,6 +88,9 @@ type Job struct {
 	// GiveUp gives up an interrupted publish that fails for a reason of which it is
 	// not known whether it lasts.
 	GiveUp bool
+	// Distrust names files of the tree that are not what they should be: they are
+	// fetched although size and time agree.
+	Distrust []string
 	// Attempts is how often one run connects; 0 means 3.
 	Attempts int
 	// Now is the clock; Wait sleeps between attempts.

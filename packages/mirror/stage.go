@@ -26,6 +26,7 @@ import (
 //	lock          locked while a run is on
 //	new/xx/…      fetched files, named by the hash of their path
 //	proposal      the plan of this run
+//	check/…       upstream's versions of a sample, while it is compared
 //	synced        when everything in new was last known to be on the disk
 //
 // Beside it, in the project's folder, package publish keeps what it is at.

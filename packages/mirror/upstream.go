@@ -35,6 +35,14 @@ func RsyncDialer(p project.Project, shared *rate.Limiter, timeout time.Duration,
 	}
 }
 
+// SampleDialer is RsyncDialer for Check: rules replace the project's filter.
+func SampleDialer(p project.Project, shared *rate.Limiter, timeout time.Duration, log *slog.Logger) func(context.Context, []string) (Upstream, error) {
+	return func(ctx context.Context, rules []string) (Upstream, error) {
+		p.Filter = rules
+		return RsyncDialer(p, shared, timeout, log)(ctx)
+	}
+}
+
 // never is what no mirror takes over: unfinished transfers, and the marks by
 // which an upstream of Debian's kind says that it is working itself.
 func never(p *project.Project) []string {

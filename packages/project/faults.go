@@ -35,6 +35,8 @@ func (p *Project) Faults() []Fault {
 	bad(!cleanName(p.Topic), "topic", p.Topic, "use letters, digits, dot, dash and underscore")
 	bad(p.Rate < 64<<10, "rate", p.Rate, "use at least 64K (bytes a second)")
 	bad(p.MaxDelete < 0 || p.MaxDelete > 100, "max_delete", p.MaxDelete, "use a percentage from 1 to 100, or 0 for the default")
+	bad(p.OutOfService.StaleHours < 0, "out_of_service.stale_hours", p.OutOfService.StaleHours, "use a number of hours, or 0 for never")
+	bad(p.OutOfService.WrongFiles < 0 || p.OutOfService.WrongFiles > 16, "out_of_service.wrong_files", p.OutOfService.WrongFiles, "use 1 to 16 (the size of the sample), or 0 for never")
 	for i, r := range p.Filter {
 		bad(!filterRule(r), fmt.Sprintf("filter[%d]", i), r, `start the rule with "- " (exclude) or "+ " (include)`)
 	}

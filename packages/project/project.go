@@ -58,6 +58,9 @@ type Project struct {
 	// MaxDelete is the share of the tree, in percent, that one run may delete; a
 	// list that would delete more is refused. 0 means DefaultMaxDelete.
 	MaxDelete int `json:"max_delete,omitempty"`
+	// OutOfService says when the node stops to serve the project, so that clients
+	// go to another mirror.
+	OutOfService Rule `json:"out_of_service,omitzero"`
 	// Clients are paste-ready lines; {url} stands for the tree's base URL.
 	Clients []Client `json:"clients,omitempty"`
 }
@@ -96,6 +99,17 @@ type Freshness struct {
 	Kind string `json:"kind"`
 	// MaxAge is the age in hours from which the checker calls the mirror stale.
 	MaxAge int `json:"max_age_hours,omitempty"`
+}
+
+// Rule takes a project out of service (503 over HTTP, "try again later" over
+// rsync) until what it names is over. The zero Rule never does.
+type Rule struct {
+	// StaleHours is how long the tree may be behind upstream: since the last whole
+	// run, or since upstream's freshness file became another than ours.
+	StaleHours int `json:"stale_hours,omitempty"`
+	// WrongFiles is how many files of a sample must be found to differ from
+	// upstream's although size and time agree.
+	WrongFiles int `json:"wrong_files,omitempty"`
 }
 
 // Trace is a file that the node adds to the tree, never upstream's own.

@@ -41,6 +41,8 @@ type Input struct {
 	Own func(name string) bool
 	// Gone holds the entries that earlier runs found to have vanished, and when.
 	Gone map[string]time.Time
+	// Distrust names files of the tree whose content is not to be believed.
+	Distrust []string
 	// Now and Grace decide which of them are deleted.
 	Now   time.Time
 	Grace time.Duration
@@ -215,7 +217,7 @@ func (p *Plan) regular(i int, have *tree.Entry) {
 	same := have != nil && have.IsRegular() && have.Size == p.in.List.Size(i)
 	if same {
 		sec, nsec := p.in.List.ModTime(i)
-		same = sameTime(sec, nsec, have.Info)
+		same = sameTime(sec, nsec, have.Info) && !slices.Contains(p.in.Distrust, p.in.List.Name(i))
 	}
 	inTheWay := action(0)
 	if have != nil && have.IsDir() {

@@ -31,6 +31,7 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 		Stage:   filepath.Join(cfg.Stage, k.project.Name), Editions: k.service.editions(),
 		Dial: mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
 		Gone: gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink,
+		Distrust: k.wrong,
 		Tolerate: k.lasting(verify.ErrInconsistent, patienceInconsistent), TolerateFailed: k.lasting(mirror.ErrPart, patienceFailed),
 		GiveUp: k.state.Failures >= patiencePublish,
 		Own:    mirror.OwnNames(k.own()),
@@ -41,10 +42,28 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 
 // own names the files of the tree that are the node's.
 func (k *keeper) own() []string {
-	if name := trace.Name(&k.project, k.service.cfg.Node.Hostname()); name != "" {
-		return []string{name}
+	var names []string
+	host := k.service.cfg.Node.Hostname()
+	for _, name := range []string{trace.Name(&k.project, host), trace.Mark(&k.project, host)} {
+		if name != "" {
+			names = append(names, name)
+		}
 	}
-	return nil
+	return names
+}
+
+// begin and end put up and take down the mark of a running update, where the
+// project knows one.
+func (k *keeper) begin(job mirror.Job) {
+	if err := trace.Begin(&k.project, job.Tree, job.Stage, k.service.cfg.Node.Hostname()); err != nil {
+		k.service.cfg.Log.Warn(k.project.Name+": not marked as being updated", "err", err)
+	}
+}
+
+func (k *keeper) end(job mirror.Job) {
+	if err := trace.End(&k.project, job.Tree, k.service.cfg.Node.Hostname()); err != nil {
+		k.service.cfg.Log.Warn(k.project.Name+": still marked as being updated", "err", err)
+	}
 }
 
 // told writes the project's trace after a whole run and asks the tree its age.
@@ -100,13 +119,19 @@ func (k *keeper) run(ctx context.Context, req request) time.Duration {
 		meter.Set(p)
 	}
 	job.Recovered = func(res publish.Result) { k.recovered(job, res) }
+	k.begin(job)
 	report, err := mirror.Run(ctx, job, k.fetch(req))
 	meter.Done()
-	k.state.Serving = servable(job)
+	k.end(job)
 	k.finish(ctx, report, err)
+	k.judge(job)
 	pause := k.pause()
 	k.state.NextSchedule = k.state.LastEnded.Add(pause)
-	k.save()
+	k.save() // the servers wait for it
+	if k.check(ctx, err == nil) {
+		k.judge(job)
+		k.save()
+	}
 	return pause
 }
 
@@ -117,12 +142,12 @@ func (k *keeper) recovered(job mirror.Job, res publish.Result) {
 		k.keepGone(res.Gone)
 		k.service.cfg.Log.Warn(k.project.Name + ": finished an interrupted publish")
 	}
-	k.state.Serving = servable(job)
+	k.judge(job)
 	k.save()
 }
 
-// servable reports whether the tree is what some list made of it, not half of it.
-func servable(job mirror.Job) bool { return !mirror.Pending(job) && !mirror.Torn(job) }
+// whole reports whether the tree is what some list made of it, not half of it.
+func whole(job mirror.Job) bool { return !mirror.Pending(job) && !mirror.Torn(job) }
 
 // fetch is the first half of the run: in a worker, if there is a command for it.
 func (k *keeper) fetch(req request) func(context.Context, mirror.Job) (mirror.Outcome, error) {
@@ -131,11 +156,17 @@ func (k *keeper) fetch(req request) func(context.Context, mirror.Job) (mirror.Ou
 		return cfg.Fetch
 	}
 	return func(ctx context.Context, j mirror.Job) (mirror.Outcome, error) {
-		return worker.Fetch(ctx, cfg.Worker, worker.Task{
-			Name: k.project.Name, Project: k.project, Tree: j.Tree, Stage: j.Stage, GoneFile: k.goneFile(),
-			Own: k.own(), Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink, Tolerate: j.Tolerate, TolerateFailed: j.TolerateFailed,
-			Rate: int64(cfg.Node.Node.SyncRate) / int64(cfg.Parallel),
-		}, j.Progress)
+		return worker.Fetch(ctx, cfg.Worker, k.task(j, req), j.Progress)
+	}
+}
+
+// task tells a worker what the job says.
+func (k *keeper) task(j mirror.Job, req request) worker.Task {
+	cfg := &k.service.cfg
+	return worker.Task{
+		Name: k.project.Name, Project: k.project, Tree: j.Tree, Stage: j.Stage, GoneFile: k.goneFile(),
+		Own: k.own(), Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink, Tolerate: j.Tolerate, TolerateFailed: j.TolerateFailed,
+		Distrust: j.Distrust, Rate: int64(cfg.Node.Node.SyncRate) / int64(cfg.Parallel),
 	}
 }
 
@@ -155,6 +186,7 @@ func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
 	switch {
 	case err == nil:
 		s.Status = status.Idle
+		k.wrong = nil
 		if r.Failed == nil {
 			s.ErrorMsg, s.Failures = "", 0
 		} else { // tolerated, and again tomorrow

@@ -11,8 +11,13 @@
 // that cannot be finished until a run has published the whole list. Whatever upstream does, what is there
 // stays served.
 //
-// Files owned: /perm/state/syncd/<project>.json and .gone, the mirror tree and
-// stage (through package mirror), /run/syncd/<project>.progress.json. Socket:
+// After each run, and once a day if none succeeds, a sample of the tree is compared
+// with upstream; what is wrong is fetched again, and the project's rule may take
+// it out of service. Trees of projects that are not hosted any more are reported
+// and deleted after Config.Keep.
+//
+// Files owned: /perm/state/syncd/<project>.json and .gone and unhosted.json, the
+// mirror tree and stage (through package mirror), /run/syncd/<project>.progress.json. Socket:
 // /run/syncd/trigger takes lines "<project>" or "<project> allow-shrink" and
 // answers each with "ok" or a reason. Failure: a project's trouble is in its
 // state and log and never ends the service.
@@ -61,6 +66,15 @@ type Config struct {
 	// of a run is done by Fetch in this process (default mirror.Fetch).
 	Worker []string
 	Fetch  func(context.Context, mirror.Job) (mirror.Outcome, error)
+	// Check compares a sample with upstream when there is no worker to do it; nil
+	// leaves that out.
+	Check func(context.Context, mirror.Job) (mirror.Checked, error)
+	// Online is called before the first run and returns when the network can be
+	// used; it may be nil.
+	Online func(ctx context.Context)
+	// Keep is how long the tree of a project stays that is not hosted any more;
+	// default a week.
+	Keep time.Duration
 	// Published is called after a project's tree has changed; it may be nil.
 	Published func(project string)
 	Log       *slog.Logger
@@ -74,6 +88,7 @@ func (c *Config) defaults() {
 	}
 	set(&c.Interval, 24*time.Hour)
 	set(&c.Retry, 10*time.Second)
+	set(&c.Keep, 7*24*time.Hour)
 	if c.Parallel == 0 {
 		c.Parallel = 2
 	}
@@ -110,12 +125,16 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.forget()
 	group, ctx := errgroup.WithContext(ctx)
-	for _, name := range s.order() {
-		group.Go(s.keepers[name].start(ctx))
-	}
+	group.Go(func() error { s.clean(ctx.Done()); return nil })
 	group.Go(func() error { return s.listen(ctx) })
 	if fleet := &s.cfg.Node.Fleet; fleet.MQTT.Broker != "" {
 		group.Go(func() error { return push.Listen(ctx, s.pushes()) })
+	}
+	if s.cfg.Online != nil {
+		s.cfg.Online(ctx)
+	}
+	for _, name := range s.order() {
+		group.Go(s.keepers[name].start(ctx))
 	}
 	return group.Wait()
 }
@@ -138,9 +157,10 @@ func (s *Service) recover(ctx context.Context) error {
 	for _, k := range s.keepers {
 		k.load()
 		job := k.job(false)
+		k.end(job) // a run that was cut off has left its mark
 		// The state on the disk may be older than what happened to the tree.
-		if was := k.state.Serving; was != servable(job) {
-			k.state.Serving = !was
+		was := k.state.Serving
+		if k.judge(job); was != k.state.Serving {
 			k.save()
 		}
 		pending := mirror.Pending(job)
@@ -155,7 +175,8 @@ func (s *Service) recover(ctx context.Context) error {
 			k.recovered(job, res)
 			continue
 		}
-		k.state.Serving, k.state.ErrorMsg = servable(job), err.Error()
+		k.state.ErrorMsg = err.Error()
+		k.judge(job)
 		k.save()
 		s.cfg.Log.Error(k.project.Name+": finishing an interrupted publish failed", "err", err)
 	}
@@ -165,8 +186,8 @@ func (s *Service) recover(ctx context.Context) error {
 // editions is the folder by which index files become valid together.
 func (s *Service) editions() string { return filepath.Join(s.cfg.Mirror, edition.Folder) }
 
-// forget removes the stages of projects that are not hosted any more. Their
-// trees stay: what to delete on a disk is decided by people.
+// forget removes stages, editions and states of projects that are not hosted any
+// more. Their trees stay for a while, see unhosted.
 func (s *Service) forget() {
 	if len(s.keepers) == 0 {
 		return // more likely a configuration that cannot be read
@@ -182,6 +203,10 @@ func (s *Service) forget() {
 				s.cfg.Log.Warn("cleaning the stage", "err", err)
 			}
 		}
+	}
+	err = edition.Forget(s.editions(), func(path string) bool { return s.holds(path) == exactly })
+	if err != nil {
+		s.cfg.Log.Warn("cleaning editions", "err", err)
 	}
 }
 
@@ -240,6 +265,7 @@ type keeper struct {
 	project project.Project
 	state   status.State
 	due     chan request
+	wrong   []string // files that the last check found to be wrong, until a run
 }
 
 func (k *keeper) load() {

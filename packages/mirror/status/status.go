@@ -44,6 +44,16 @@ type State struct {
 	// this is longer ago than the project's checker allows.
 	ContentTime time.Time `json:"content_time,omitzero"`
 	Stale       bool      `json:"stale"`
+	// LastCheck is when files were last compared with upstream, CheckedFiles how
+	// many, WrongFiles how many of them differed although they should not have,
+	// and WrongFile one of them.
+	LastCheck    time.Time `json:"last_check,omitzero"`
+	CheckedFiles int       `json:"checked_files,omitempty"`
+	WrongFiles   int       `json:"wrong_files,omitempty"`
+	WrongFile    string    `json:"wrong_file,omitempty"`
+	// BehindSince is when upstream's freshness file was first found to be another
+	// than the tree's.
+	BehindSince time.Time `json:"behind_since,omitzero"`
 	Upstream    string    `json:"upstream"`
 	Path        string    `json:"path"`
 	Size        int64     `json:"size"`
@@ -51,9 +61,11 @@ type State struct {
 	ErrorMsg    string    `json:"error_msg"`
 	// Failures counts failed runs in a row.
 	Failures int `json:"failures"`
-	// Serving is false while the tree may be inconsistent: httpd then answers
-	// 503 for this project.
+	// Serving is false while the tree may be inconsistent, and while the project's
+	// rule takes it out of service: httpd then answers 503 for this project.
 	Serving bool `json:"serving"`
+	// OutOfService is the rule's reason.
+	OutOfService string `json:"out_of_service,omitempty"`
 }
 
 // Progress is where a run is.

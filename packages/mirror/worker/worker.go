@@ -1,5 +1,5 @@
-// Package worker does the first half of a run, mirror.Fetch, in a process of its
-// own, so that a bug or an attack there cannot publish.
+// Package worker does the first half of a run, mirror.Fetch, and mirror.Check in a
+// process of its own, so that a bug or an attack there cannot publish.
 //
 // Promise: the worker can write to its part of the project's stage and nowhere
 // else, so neither to the journal of a publish nor to the mark of a torn tree; read
@@ -10,12 +10,13 @@
 //
 // Protocol: the parent writes a Task as JSON to the worker's standard input and
 // closes it; the worker writes lines of JSON, each with one field set:
-// {"progress":…}, at last {"outcome":…} or {"error":…}. Its standard error is
+// {"progress":…}, at last {"outcome":…}, {"checked":…} or {"error":…}. Its standard error is
 // the parent's. No files, no ports besides.
 package worker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,12 +53,17 @@ type Task struct {
 	Tolerate       bool `json:"tolerate"`
 	TolerateFailed bool `json:"tolerate_failed"`
 	Attempts       int  `json:"attempts"` // 0 is the default
+	// Distrust is that of mirror.Job.
+	Distrust []string `json:"distrust,omitempty"`
+	// Check asks for mirror.Check instead of mirror.Fetch.
+	Check bool `json:"check,omitempty"`
 }
 
 // message is one line from the worker.
 type message struct {
 	Progress *status.Progress `json:"progress,omitempty"`
 	Outcome  *outcome         `json:"outcome,omitempty"`
+	Checked  *mirror.Checked  `json:"checked,omitempty"`
 	Error    string           `json:"error,omitempty"`
 }
 
@@ -74,13 +80,36 @@ const stopGrace = 4 * time.Second
 
 // Fetch runs command as a worker for the task and waits for its outcome.
 func Fetch(ctx context.Context, command []string, task Task, progress func(status.Progress)) (mirror.Outcome, error) {
+	task.Check = false
+	m, err := run(ctx, command, task, progress)
+	if err != nil || m.Outcome == nil {
+		return mirror.Outcome{}, cmp.Or(err, errSilent)
+	}
+	if m.Outcome.Failed != "" {
+		m.Outcome.Outcome.Failed = errors.New(m.Outcome.Failed)
+	}
+	return m.Outcome.Outcome, nil
+}
+
+// Check does the same for a check.
+func Check(ctx context.Context, command []string, task Task) (mirror.Checked, error) {
+	task.Check = true
+	m, err := run(ctx, command, task, func(status.Progress) {})
+	if err != nil || m.Checked == nil {
+		return mirror.Checked{}, cmp.Or(err, errSilent)
+	}
+	return *m.Checked, nil
+}
+
+// run runs a worker and returns its last message.
+func run(ctx context.Context, command []string, task Task, progress func(status.Progress)) (message, error) {
 	input, err := json.Marshal(task)
 	if err != nil {
-		return mirror.Outcome{}, fmt.Errorf("start worker: %w", err)
+		return message{}, fmt.Errorf("start worker: %w", err)
 	}
 	out, in, err := os.Pipe()
 	if err != nil {
-		return mirror.Outcome{}, fmt.Errorf("start worker: %w", err)
+		return message{}, fmt.Errorf("start worker: %w", err)
 	}
 	defer out.Close()
 	cmd := exec.Command(command[0], command[1:]...)
@@ -90,7 +119,7 @@ func Fetch(ctx context.Context, command []string, task Task, progress func(statu
 	p, err := child.Start(cmd)
 	in.Close()
 	if err != nil {
-		return mirror.Outcome{}, fmt.Errorf("start worker: %w", err)
+		return message{}, fmt.Errorf("start worker: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { p.Stop(stopGrace) })
 	defer stop()
@@ -107,7 +136,7 @@ func Fetch(ctx context.Context, command []string, task Task, progress func(statu
 var errSilent = errors.New("worker ended without a word")
 
 // listen reads the worker's messages to the last.
-func listen(r io.Reader, progress func(status.Progress)) (mirror.Outcome, error) {
+func listen(r io.Reader, progress func(status.Progress)) (message, error) {
 	d := json.NewDecoder(io.LimitReader(r, maxReply))
 	for {
 		var m message
@@ -115,18 +144,15 @@ func listen(r io.Reader, progress func(status.Progress)) (mirror.Outcome, error)
 			if errors.Is(err, io.EOF) {
 				err = errSilent
 			}
-			return mirror.Outcome{}, fmt.Errorf("worker: %w", err)
+			return message{}, fmt.Errorf("worker: %w", err)
 		}
 		switch {
 		case m.Progress != nil:
 			progress(*m.Progress)
-		case m.Outcome != nil:
-			if m.Outcome.Failed != "" {
-				m.Outcome.Outcome.Failed = errors.New(m.Outcome.Failed)
-			}
-			return m.Outcome.Outcome, nil
+		case m.Outcome != nil, m.Checked != nil:
+			return m, nil
 		default:
-			return mirror.Outcome{}, errors.New(m.Error)
+			return message{}, errors.New(m.Error)
 		}
 	}
 }
@@ -166,6 +192,13 @@ func Main(ctx context.Context, r io.Reader, w io.Writer, enter func(Task) error,
 			send(message{Progress: &p}) // a parent that is gone shows at the end
 		}
 	}
+	if task.Check {
+		checked, err := mirror.Check(ctx, job, mirror.SampleDialer(task.Project, task.limiter(), 0, log))
+		if err != nil {
+			return send(message{Error: err.Error()})
+		}
+		return send(message{Checked: &checked})
+	}
 	res, err := mirror.Fetch(ctx, job)
 	if err != nil {
 		return send(message{Error: err.Error()})
@@ -177,21 +210,25 @@ func Main(ctx context.Context, r io.Reader, w io.Writer, enter func(Task) error,
 	return send(message{Outcome: o})
 }
 
+// limiter is the further bound on the transfer, nil for none.
+func (t *Task) limiter() *rate.Limiter {
+	if t.Rate <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(t.Rate), int(max(t.Rate/4, 64<<10)))
+}
+
 // job makes the worker's job of its task.
 func (t *Task) job(log *slog.Logger) (mirror.Job, error) {
 	gone, err := plan.LoadGone(t.GoneFile)
 	if err != nil {
 		log.Warn("starting without tombstones", "project", t.Name, "err", err)
 	}
-	var shared *rate.Limiter
-	if t.Rate > 0 {
-		shared = rate.NewLimiter(rate.Limit(t.Rate), int(max(t.Rate/4, 64<<10)))
-	}
 	return mirror.Job{
 		Project: t.Project, Tree: t.Tree, Stage: t.Stage,
-		Dial: mirror.RsyncDialer(t.Project, shared, 0, log),
+		Dial: mirror.RsyncDialer(t.Project, t.limiter(), 0, log),
 		Gone: gone, Grace: t.Grace, Own: mirror.OwnNames(t.Own), Reserve: t.Reserve, AllowShrink: t.AllowShrink, Tolerate: t.Tolerate, TolerateFailed: t.TolerateFailed,
-		Attempts: t.Attempts,
-		Now:      time.Now, Wait: mirror.Wait, Log: log,
+		Attempts: t.Attempts, Distrust: t.Distrust,
+		Now: time.Now, Wait: mirror.Wait, Log: log,
 	}, nil
 }

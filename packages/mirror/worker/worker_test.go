@@ -29,7 +29,16 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "real":
-		if Main(ctx, os.Stdin, os.Stdout, Confine(log), log) != nil {
+		enter := func(task Task) error {
+			err := Confine(log)(task)
+			if stage := os.Getenv("WORKER_TEST_VANDAL"); stage != "" {
+				os.Remove(filepath.Join(stage, "plan"))
+				os.Remove(filepath.Join(stage, "torn"))
+				os.WriteFile(filepath.Join(stage, "new"), nil, 0o600)
+			}
+			return err
+		}
+		if Main(ctx, os.Stdin, os.Stdout, enter, log) != nil {
 			os.Exit(1)
 		}
 	case "dies":
@@ -80,6 +89,43 @@ func TestWorkerFetches(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(task.Stage, "fetch/proposal")); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWorkerChecks(t *testing.T) {
+	dir := mirrortest.TempDir(t)
+	mirrortest.Make(t, dir, "pool/a: a", "dists/x/InRelease: x")
+	task := newTask(t, mirrortest.StartPeer(t, dir).Addr)
+	mirrortest.Make(t, task.Tree, "pool/a: a", "dists/x/InRelease: x")
+	t.Setenv("WORKER_TEST", "real")
+	got, err := Check(t.Context(), []string{os.Args[0]}, task)
+	if err != nil || got.Compared != 2 || got.Changed != 0 || len(got.Wrong) != 0 {
+		t.Errorf("found %+v, %v; want both files equal", got, err)
+	}
+	t.Setenv("WORKER_TEST", "babbles")
+	if got, err := Check(t.Context(), []string{os.Args[0]}, task); err == nil {
+		t.Errorf("a worker that babbles found %+v", got)
+	}
+}
+
+// The worker can spoil what it fetches, not what the publisher keeps.
+func TestWorkerCannotReachTheJournal(t *testing.T) {
+	dir := mirrortest.TempDir(t)
+	mirrortest.Make(t, dir, "pool/a: a")
+	task := newTask(t, mirrortest.StartPeer(t, dir).Addr)
+	mirrortest.Make(t, task.Stage, "plan: p", "torn: t")
+	t.Setenv("WORKER_TEST", "real")
+	t.Setenv("WORKER_TEST_VANDAL", task.Stage)
+	if _, err := Fetch(t.Context(), []string{os.Args[0]}, task, func(status.Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"plan", "torn"} {
+		if _, err := os.Stat(filepath.Join(task.Stage, name)); err != nil {
+			t.Errorf("the worker removed %s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(task.Stage, "new")); err == nil {
+		t.Error("the worker made a file beside the journal")
 	}
 }
 
