@@ -112,7 +112,7 @@ func (n *box) tellMemory() {
 func kept() []supervise.Kept {
 	return []supervise.Kept{
 		{Dir: layout.NodeDir, Mode: 0o644, Only: []string{"node.json", "fleet.json"}},
-		{Prefix: "acme/", Dir: layout.StateDir + "/acmed", UID: layout.AcmeD, Mode: 0o600},
+		{Prefix: "acme/", Dir: layout.AcmeDir, UID: layout.AcmeD, Mode: 0o600},
 		{Prefix: "update/", Dir: layout.StateDir + "/updated", Mode: 0o644, Only: []string{"supervise.json"}},
 	}
 }

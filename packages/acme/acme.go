@@ -121,6 +121,9 @@ func (m *Manager) step(ctx context.Context) time.Duration {
 	if m.Directory == "" || len(m.Names) == 0 {
 		return look
 	}
+	if m.cert == nil {
+		m.load() // the second copy may have been put back
+	}
 	m.status.LastAttempt = m.budget.last()
 	if due := m.due(now); due > 0 {
 		m.status.NextAttempt = now.Add(due)
