@@ -56,6 +56,12 @@ figures: ## measure and print sizes, memory, boot and build times
 check-hardware: ## show which driver of the image claims each device of hardware/
 	@$(BUILD) check-hardware
 
+N ?= 100
+powercut: ## cut the power at every write, check what is left, boot N of the cuts (N=100, resumable)
+	@$(BUILD) deps test
+	@$(BUILD) release
+	@$(GO) build -buildvcs=false -o build/bin/powercut ./cmd/powercut && exec build/bin/powercut -boots $(N)
+
 fuzz: ## fuzz every parser of outside bytes (FUZZTIME=10m each, resumable)
 	@$(BUILD) fuzz --time $(FUZZTIME)
 

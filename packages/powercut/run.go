@@ -1,0 +1,324 @@
+package powercut
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"micromirror/packages/durable"
+	"micromirror/packages/release"
+	"micromirror/packages/vm"
+)
+
+// Options say how much to do.
+type Options struct {
+	Dir       string // of recordings and state: build/powercut
+	Machines  string // where machines have their files: build/vm
+	Workloads []Workload
+	Checks    int       // of each workload at most, evenly; 0: all cuts
+	Perms     int       // copies of /perm to repair, of each workload
+	Boots     int       // of all workloads together
+	Log       io.Writer // progress
+}
+
+// Counts is what a run has done, with what it had done before it was interrupted.
+type Counts struct {
+	Checked int `json:"checked"` // offline
+	Bad     int `json:"bad"`     // of those
+	Perms   int `json:"perms"`   // copies of /perm repaired
+	Booted  int `json:"booted"`
+	// Survived are those of the booted that came up healthy and finished what
+	// they were at.
+	Survived int `json:"survived"`
+	ESPs     int `json:"esps"`  // different contents of the ESP
+	Views    int `json:"views"` // different things that firmware and loader see
+}
+
+func (c Counts) String() string {
+	return fmt.Sprintf("%d cuts checked, %d bad (%d states of the ESP, %d of them different for the loader, %d copies of /perm repaired); %d booted, %d survived",
+		c.Checked, c.Bad, c.ESPs, c.Views, c.Perms, c.Booted, c.Survived)
+}
+
+func (c *Counts) add(o Counts) {
+	c.Checked += o.Checked
+	c.Bad += o.Bad
+	c.Perms += o.Perms
+	c.Booted += o.Booted
+	c.Survived += o.Survived
+	c.ESPs += o.ESPs
+	c.Views += o.Views
+}
+
+// Run records each workload that has no recording yet, checks its cuts and boots
+// some. It goes on where an earlier run stopped, unless a release has changed. The
+// error says how many cuts did not survive.
+func Run(ctx context.Context, o Options) (Counts, error) {
+	var total Counts
+	var errs []error
+	for n, w := range o.Workloads {
+		r := &run{Options: o, Workload: w, dir: filepath.Join(o.Dir, w.Name)}
+		// What one workload has not used of its share, the next ones may.
+		err := r.all(ctx, (o.Boots-total.Booted)/(len(o.Workloads)-n))
+		total.add(r.state.Counts)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("power cut during %s: %w", w.Name, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return total, errors.Join(errs...)
+}
+
+// run is the work on one workload.
+type run struct {
+	Options
+	Workload
+	dir   string
+	disk  *recorded
+	state state
+	saved time.Time
+}
+
+// state is what a run remembers.
+type state struct {
+	Counts
+	Inputs  string         `json:"inputs"`
+	Next    int            `json:"next"`    // cut to check next
+	Choices map[string]int `json:"choices"` // what the loader would boot, how often
+	Failed  []failure      `json:"failed,omitempty"`
+	// The first cut with each content of the ESP, and with each thing that the
+	// loader sees. Tried are the cuts that were booted.
+	ByESP  map[string]Cut  `json:"by_esp"`
+	ByView map[string]Cut  `json:"by_view"`
+	Tried  map[string]bool `json:"tried"`
+}
+
+// failure is a cut that the node did not survive.
+type failure struct {
+	Cut      Cut      `json:"cut"`
+	Problems []string `json:"problems"`
+}
+
+func (r *run) all(ctx context.Context, boots int) (err error) {
+	inputs, err := r.inputs()
+	if err != nil {
+		return err
+	}
+	r.printf("recording")
+	if err := r.record(ctx, r.dir, r.Machines, inputs); err != nil {
+		return err
+	}
+	if err := r.load(inputs); err != nil {
+		return err
+	}
+	if r.disk, err = openRecorded(r.dir); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.disk.close(), r.save()) }()
+	if err := r.checkAll(ctx); err != nil {
+		return err
+	}
+	if err := r.bootSome(ctx, boots); err != nil {
+		return err
+	}
+	r.printf("%s", r.state.Counts)
+	if n := r.state.Bad + r.state.Booted - r.state.Survived; n > 0 {
+		return fmt.Errorf("%d cuts did not survive: %s", n, r.worst())
+	}
+	return nil
+}
+
+// worst tells about the first bad cuts.
+func (r *run) worst() string {
+	out := ""
+	for _, b := range r.state.Failed[:min(5, len(r.state.Failed))] {
+		out += fmt.Sprintf("\n  %s: %q", b.Cut, b.Problems)
+	}
+	return out
+}
+
+// inputs identifies what the recording is made from.
+func (r *run) inputs() (string, error) {
+	id := r.Name
+	for _, dir := range r.Releases {
+		b, err := os.ReadFile(filepath.Join(dir, release.FileName))
+		if err != nil {
+			return "", err
+		}
+		id += " " + sum(b)
+	}
+	return sum([]byte(id)), nil
+}
+
+func (r *run) load(inputs string) error {
+	r.state = state{Inputs: inputs, Choices: map[string]int{}, ByESP: map[string]Cut{}, ByView: map[string]Cut{}, Tried: map[string]bool{}}
+	data, err := os.ReadFile(filepath.Join(r.dir, stateFile))
+	if err != nil {
+		return nil // a new recording
+	}
+	var s state
+	if err := json.Unmarshal(data, &s); err != nil || s.Inputs != inputs {
+		return err
+	}
+	r.state = s
+	return nil
+}
+
+func (r *run) save() error {
+	r.saved = time.Now()
+	data, err := json.MarshalIndent(r.state, "", " ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(filepath.Join(r.dir, stateFile), data, 0o644)
+}
+
+func (r *run) printf(format string, args ...any) {
+	fmt.Fprintf(r.Log, "powercut %s: %s\n", r.Name, fmt.Sprintf(format, args...))
+}
+
+// left estimates the time for the rest.
+func left(start time.Time, done, all int) time.Duration {
+	return (time.Since(start) / time.Duration(max(done, 1)) * time.Duration(all-done)).Round(time.Second)
+}
+
+// checkAll looks at the cuts offline.
+func (r *run) checkAll(ctx context.Context) error {
+	checker, err := newChecker(r.disk, r.Releases)
+	if err != nil {
+		return err
+	}
+	cuts, step := listCuts(r.disk.entries), 1
+	if r.Checks > 0 {
+		step = max(1, len(cuts)/r.Checks)
+	}
+	start, begun := time.Now(), r.state.Next
+	p := newPlayer(r.disk, checker.watched)
+	for n := begun; n < len(cuts); n += step {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		f := checker.check(p.at(cuts[n]))
+		if r.state.Perms*len(cuts) < (n+1)*r.Perms { // as many as wanted, evenly
+			r.state.Perms++
+			if err := checker.checkPerm(ctx, p.m, r.dir); err != nil {
+				f.Problems = append(f.Problems, err.Error())
+			}
+		}
+		r.note(cuts[n], f)
+		r.state.Next = n + step
+		if time.Since(r.saved) > 5*time.Second {
+			r.printf("%d of %d cuts checked, %d bad, %s left", r.state.Checked, len(cuts)/step, r.state.Bad, left(start, n-begun, len(cuts)-begun))
+			if err := r.save(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// note remembers what was found.
+func (r *run) note(c Cut, f finding) {
+	s := &r.state
+	s.Checked++
+	if len(f.Problems) > 0 {
+		s.Bad++
+		s.Failed = append(s.Failed, failure{c, f.Problems})
+	}
+	s.Choices[f.Choice]++
+	esp := fmt.Sprintf("%x", f.ESP)
+	if _, ok := s.ByESP[esp]; !ok {
+		s.ByESP[esp] = c
+		s.ESPs++
+	}
+	if _, ok := s.ByView[f.View]; !ok {
+		s.ByView[f.View] = c
+		s.Views++
+	}
+}
+
+// bootSome starts machines from cuts: one for each thing that the loader can see,
+// then others, evenly spread.
+func (r *run) bootSome(ctx context.Context, boots int) error {
+	cuts := r.chosen(boots)
+	start, done := time.Now(), 0
+	for n, c := range cuts {
+		if r.state.Tried[c.String()] {
+			continue
+		}
+		r.printf("boot %d of %d: %s, %s left", n+1, len(cuts), c, left(start, done, len(cuts)-n+done))
+		err := r.boot(ctx, c)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		done++
+		r.state.Tried[c.String()] = true
+		r.state.Booted++
+		if err == nil {
+			r.state.Survived++
+		} else {
+			r.state.Failed = append(r.state.Failed, failure{c, []string{err.Error()}})
+			r.printf("%s: %v", c, err)
+		}
+		if err := r.save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chosen lists the cuts to boot.
+func (r *run) chosen(boots int) []Cut {
+	var out []Cut
+	taken := map[string]bool{}
+	take := func(c Cut) {
+		if len(out) < boots && !taken[c.String()] {
+			taken[c.String()] = true
+			out = append(out, c)
+		}
+	}
+	for _, c := range slices.SortedFunc(maps.Values(r.state.ByView), func(a, b Cut) int { return cmp.Compare(a.Before, b.Before) }) {
+		take(c)
+	}
+	all := listCuts(r.disk.entries)
+	rest := boots - len(out)
+	for k := range rest {
+		take(all[(2*k+1)*len(all)/(2*rest)])
+	}
+	return out
+}
+
+// bootLimit is how long a machine may take to come up, an update and the tries of
+// a slot included.
+const bootLimit = 30 * time.Minute
+
+func (r *run) boot(ctx context.Context, c Cut) error {
+	ctx, cancel := context.WithTimeout(ctx, bootLimit)
+	defer cancel()
+	path := filepath.Join(r.dir, bootFile)
+	defer os.Remove(path)
+	m := newPlayer(r.disk, nil).at(c)
+	if err := m.extract(path, extent{0, r.disk.size}); err != nil {
+		return err
+	}
+	config := r.Machine
+	config.Name, config.Disk, config.Size = "powercut-"+r.Name, path, 0
+	machine, err := vm.Launch(ctx, r.Machines, config)
+	if err != nil {
+		return err
+	}
+	defer machine.Close()
+	if err := r.Survive(ctx, machine); err != nil {
+		return errors.Join(err, machine.Keep(filepath.Join(r.Dir, "bad", r.Name+" "+c.String())))
+	}
+	return nil
+}
