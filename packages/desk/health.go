@@ -24,14 +24,13 @@ const (
 
 // nodeState is what a node says of itself, seen from a roll-out.
 type nodeState struct {
-	Name       string        `json:"name"`
-	Included   bool          `json:"included"` // in the waves that are open
-	Canary     bool          `json:"canary,omitempty"`
-	Version    string        `json:"version,omitempty"`
-	Healthy    bool          `json:"healthy"`
-	HealthyFor time.Duration `json:"-"`
-	Seconds    int64         `json:"healthy_seconds"`
-	Problem    string        `json:"problem,omitempty"` // why it is not in good health with the release
+	Name     string `json:"name"`
+	Included bool   `json:"included"` // in the waves that are open
+	Canary   bool   `json:"canary,omitempty"`
+	Version  string `json:"version,omitempty"`
+	Healthy  bool   `json:"healthy"`
+	Seconds  int64  `json:"healthy_seconds"`   // without a break
+	Problem  string `json:"problem,omitempty"` // why it is not in good health with the release
 }
 
 // ask asks nodes for their health, many at a time.
@@ -84,8 +83,7 @@ func (d *desk) state(ctx context.Context, host, version string) nodeState {
 	if err != nil {
 		return nodeState{Problem: err.Error()}
 	}
-	n := nodeState{Version: report.Version, Healthy: report.Healthy}
-	since, known := healthySince(report.Report)
+	n := nodeState{Version: report.Version, Healthy: report.Healthy, Seconds: report.HealthySeconds}
 	switch {
 	case report.Reason != "":
 		n.Problem = report.Reason
@@ -93,31 +91,13 @@ func (d *desk) state(ctx context.Context, host, version string) nodeState {
 		n.Problem = fmt.Sprintf("runs %q, not %q", n.Version, version)
 	case !n.Healthy:
 		n.Problem = "unhealthy: " + report.Why()
-	case !known:
-		n.Problem = "its health report holds no check that passed"
-	default:
-		// Both times are the node's own, so that a wrong clock here or there
-		// does not matter.
-		n.HealthyFor = max(report.Time.Sub(since), 0)
-		n.Seconds = int64(n.HealthyFor.Seconds())
 	}
 	return n
 }
 
-// healthySince is when the last of the node's own checks became good: a check
-// that failed meanwhile, and a restart, begin anew.
-func healthySince(r health.Report) (since time.Time, known bool) {
-	for _, c := range r.Checks {
-		if c.External || c.Status != health.OK {
-			continue
-		}
-		known = true
-		if c.Since.After(since) {
-			since = c.Since
-		}
-	}
-	return since, known
-}
+// healthyFor is by the node's own clock, and begins anew with a failure and with
+// a restart.
+func (n nodeState) healthyFor() time.Duration { return time.Duration(n.Seconds) * time.Second }
 
 // healthAnswer is a health report, or the reason why there is none.
 type healthAnswer struct {

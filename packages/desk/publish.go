@@ -24,9 +24,12 @@ func (d *desk) releaseCommand() *cobra.Command {
 "mirrorctl rollout start" decides that. A release that is there already changes
 nothing; another one of the same version is refused.
 
-To carry the repository to a web server, copy timestamp.json last:
-  rsync -a --exclude=timestamp.json FLEET/repository/ server:/srv/updates/
-  rsync -a FLEET/repository/ server:/srv/updates/`,
+There is one repository folder: work on it in one place, and back it up with the
+keys. So that nodes never see half of a change, carry it to a web server in this
+order:
+  rsync -a --exclude=timestamp.json --exclude='*.root.json' FLEET/repository/ HOST:DIR/
+  rsync -a --exclude='*.root.json' FLEET/repository/ HOST:DIR/
+  rsync -a FLEET/repository/ HOST:DIR/`,
 		Example: "  mirrorctl release --build --fleet fleet\n  mirrorctl release --release build/release --fleet fleet",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

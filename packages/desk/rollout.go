@@ -192,8 +192,8 @@ func (d *desk) notYet(now *rollout.Rollout, canaries []nodeState) (string, error
 		switch {
 		case n.Problem != "":
 			why = append(why, fmt.Sprintf("canary %s: %s", n.Name, n.Problem))
-		case n.HealthyFor < soak:
-			why = append(why, fmt.Sprintf("canary %s: healthy for %s of %s", n.Name, brief(n.HealthyFor), brief(soak)))
+		case n.healthyFor() < soak:
+			why = append(why, fmt.Sprintf("canary %s: healthy for %s of %s", n.Name, brief(n.healthyFor()), brief(soak)))
 		}
 	}
 	if len(why) > 0 {

@@ -74,7 +74,7 @@ func TestWaveStaysClosed(t *testing.T) {
 		"no report": {answers(503, `{"healthy":false,"reason":"health report is old"}`), []string{"canary two: health report is old"}},
 		"not JSON":  {answers(200, "<html>"), []string{"canary two: ", "answers no health report"}},
 		"not found": {answers(404, "{}"), []string{"canary two: ", "404"}},
-		"no checks": {answers(200, `{"healthy":true,"version":"2"}`), []string{"canary two: ", "no check that passed"}},
+		"no time":   {answers(200, `{"healthy":true,"version":"2"}`), []string{"canary two: healthy for 0s of 24h"}},
 		"503":       {answers(503, `{"healthy":true,"version":"2"}`), []string{"canary two: unhealthy"}},
 		"endless":   {answers(200, strings.Repeat(" ", healthSize+2)), []string{"canary two: ", "more than"}},
 	} {
@@ -182,7 +182,7 @@ func TestStatusOfTheFleet(t *testing.T) {
 	a := as[statusAnswer](o, "rollout", "status")
 	want := []nodeState{
 		{Name: "one", Included: true, Canary: true, Version: "2", Healthy: true, Seconds: 3600},
-		{Name: "three", Version: "old", Healthy: true, Problem: `runs "old", not "2"`},
+		{Name: "three", Version: "old", Healthy: true, Seconds: 3600, Problem: `runs "old", not "2"`},
 		{Name: "two", Included: true, Canary: true, Version: "2", Healthy: true, Seconds: 3600},
 	}
 	if diff := cmp.Diff(want, a.Nodes); diff != "" {

@@ -94,7 +94,7 @@ func statusText(a *statusAnswer) string {
 			wave = "open"
 		}
 		if state == "" {
-			state = "healthy for " + brief(n.HealthyFor)
+			state = "healthy for " + brief(n.healthyFor())
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.Name, wave, n.Version, state)
 	}

@@ -85,7 +85,10 @@ type Report struct {
 	Version string    `json:"version"`
 	Slot    string    `json:"slot"`
 	Healthy bool      `json:"healthy"`
-	Checks  []Outcome `json:"checks"`
+	// HealthySeconds is for how long it has been so without a break, since the
+	// start at most, by a clock that nobody sets.
+	HealthySeconds int64     `json:"healthy_seconds"`
+	Checks         []Outcome `json:"checks"`
 }
 
 // Outcome is one check's part of the report.
@@ -137,6 +140,7 @@ type Set struct {
 	// counts reports whether a failure of an external gate check counts.
 	counts func(name string) bool
 	last   map[string]Outcome
+	well   time.Time // since when the node is healthy; zero while it is not
 }
 
 // New returns a set. Each check must come after those that it needs.
@@ -186,6 +190,14 @@ func (s *Set) Run(ctx context.Context) Report {
 		}
 		s.last[o.Name] = *o
 		r.Healthy = r.Healthy && !o.unhealthy()
+	}
+	switch {
+	case !r.Healthy:
+		s.well = time.Time{}
+	case s.well.IsZero():
+		s.well = r.Time
+	default:
+		r.HealthySeconds = int64(r.Time.Sub(s.well).Seconds())
 	}
 	return r
 }

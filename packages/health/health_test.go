@@ -118,6 +118,26 @@ func TestSinceIsTheLastChange(t *testing.T) {
 	})
 }
 
+func TestHealthyWithoutABreak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		s, e := New([]Check{{Name: "x", Gate: true, Run: func(context.Context) error { return err }}}, "1", "a", time.Now, nil)
+		if e != nil {
+			t.Fatal(e)
+		}
+		for i, step := range []struct {
+			err  error
+			want int64
+		}{{nil, 0}, {nil, 60}, {Warning(errBroken), 120}, {errBroken, 0}, {nil, 0}, {nil, 60}} {
+			err = step.err
+			if got := s.Run(t.Context()).HealthySeconds; got != step.want {
+				t.Errorf("look %d: healthy for %d s, want %d", i, got, step.want)
+			}
+			time.Sleep(time.Minute) // of the bubble
+		}
+	})
+}
+
 func TestNewRefusesBadGraphs(t *testing.T) {
 	for name, checks := range map[string][]Check{
 		"unknown": {{Name: "a", Needs: []string{"b"}}},
