@@ -60,7 +60,7 @@ func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (
 		reader.Hosted = append(reader.Hosted, status.Hosted{
 			Name: p.Name, Title: p.Title, Path: p.Path, MaxAge: time.Duration(p.Freshness.MaxAge) * time.Hour,
 		})
-		t := page.Text{Description: p.Description}
+		t := page.Text{Description: p.Description, Module: p.Module.Name, ModulePath: below(p.Path, p.Module.Path)}
 		for _, client := range p.Clients {
 			t.Clients = append(t.Clients, page.Client(client))
 		}
@@ -78,10 +78,19 @@ func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (
 	return site, journal, err
 }
 
+// below is where path is inside a directory, empty for the directory itself.
+func below(path, dir string) string {
+	rest, _ := strings.CutPrefix(path, dir)
+	return strings.Trim(rest, "/")
+}
+
 func pageSite(c *node.Config) page.Site {
 	l := c.Node.Location
 	var place []string
 	for _, s := range []string{l.City, l.StateProvince, l.Country} {
+		if len(s) == 2 { // a code
+			s = strings.ToUpper(s)
+		}
 		if s != "" {
 			place = append(place, s)
 		}

@@ -13,6 +13,8 @@ import (
 type Text struct {
 	Description string
 	Clients     []Client
+	Module      string // of the rsync server, empty for none
+	ModulePath  string // where the project is in it, empty for all of it
 }
 
 // Client is a snippet to paste. {url} in its lines stands for the project's URL.
@@ -24,7 +26,7 @@ type Client struct {
 // Front makes the page at "/". host is the name by which the reader came; the
 // URLs on the page use it, so that country aliases show their own.
 func Front(site Site, report *status.Report, texts map[string]Text, host string) []byte {
-	b := AppendHead(make([]byte, 0, 16<<10), site, site.Name)
+	b := appendHead(make([]byte, 0, 16<<10), site, site.Name, "A mirror of free software")
 	b = append(b, "<p>"+html.EscapeString(intro(site))+"</p>\n"...)
 	if words := report.Certificate.Words(report.Time); words != "" {
 		b = append(b, "<p class=warn>HTTPS: "+html.EscapeString(words)+"</p>\n"...)
@@ -43,14 +45,14 @@ func intro(site Site) string {
 	if site.Description != "" {
 		return site.Description
 	}
-	s := "A mirror of free software"
+	s := "This is " + site.Name
 	if site.Sponsor != "" {
 		s += ", hosted by " + site.Sponsor
 	}
 	if site.Location != "" {
 		s += " in " + site.Location
 	}
-	return s + ". Everything is served over HTTP and rsync, to everyone."
+	return s + ". Everything is served to everyone."
 }
 
 func appendProject(b []byte, p *status.Project, t Text, url string, now time.Time) []byte {
@@ -72,13 +74,34 @@ func appendProject(b []byte, p *status.Project, t Text, url string, now time.Tim
 	}
 	if p.ServedDay > 0 {
 		b = append(b, `<span title="`+strconv.FormatFloat(p.Efficiency, 'f', 3, 64)+` times its size">`...)
-		b = append(AppendSize(b, p.ServedDay), " served in 24 h</span>"...)
+		b = append(AppendSize(b, p.ServedDay), " served in 24 h"...)
+		if p.Efficiency >= 0.01 {
+			b = append(b, ", "+strconv.FormatFloat(p.Efficiency, 'f', 2, 64)+"× its size"...)
+		}
+		b = append(b, "</span>"...)
 	}
-	b = append(b, "<span>"+html.EscapeString(url)+"</span></p>\n"...)
+	b = append(b, "</p>\n<p class=facts><span>"+html.EscapeString(url)+"</span>"...)
+	if t.Module != "" {
+		b = append(b, "<span>"+html.EscapeString(rsyncURL(t, url))+"</span>"...)
+	}
+	b = append(b, "</p>\n"...)
 	if p.Progress != nil {
 		b = appendProgress(b, p.Progress)
 	}
 	return append(appendClients(b, t.Clients, url), "</section>\n"...)
+}
+
+// rsyncURL is a project's address at the rsync server of the host in url.
+func rsyncURL(t Text, url string) string {
+	host, _, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		host = host[:i]
+	}
+	s := "rsync://" + host + "/" + t.Module + "/"
+	if t.ModulePath != "" {
+		s += t.ModulePath + "/"
+	}
+	return s
 }
 
 // appendState says in words and colour how the project is.

@@ -23,7 +23,9 @@ type Site struct {
 }
 
 // AppendHead begins a page.
-func AppendHead(b []byte, site Site, title string) []byte {
+func AppendHead(b []byte, site Site, title string) []byte { return appendHead(b, site, title, title) }
+
+func appendHead(b []byte, site Site, title, heading string) []byte {
 	b = append(b, "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>\n"+
 		`<meta name=viewport content="width=device-width,initial-scale=1"><meta name=color-scheme content="light dark">`+
 		"\n<title>"...)
@@ -33,7 +35,7 @@ func AppendHead(b []byte, site Site, title string) []byte {
 	b = append(b, "</a></b>"...)
 	b = appendSponsor(b, site)
 	b = append(b, "</header>\n<main>\n<h1>"...)
-	b = append(b, html.EscapeString(title)...)
+	b = append(b, html.EscapeString(heading)...)
 	return append(b, "</h1>\n"...)
 }
 

@@ -63,6 +63,22 @@ func TestFrontSaysHowProjectsAre(t *testing.T) {
 	}
 }
 
+func TestAddresses(t *testing.T) {
+	for host, want := range map[string]string{
+		"a.example": "rsync://a.example/rpmfusion/nonfree/<", "a.example:8080": "rsync://a.example/rpmfusion/nonfree/<",
+		"[::1]:80": "rsync://[::1]/rpmfusion/nonfree/<", "[::1]": "rsync://[::1]/rpmfusion/nonfree/<",
+	} {
+		p := status.Project{Name: "rpmfusion", Title: "RPM Fusion", URL: "/rpmfusion/nonfree/", Size: 100, ServedDay: 150, Efficiency: 1.5}
+		texts := map[string]Text{"rpmfusion": {Module: "rpmfusion", ModulePath: "nonfree"}}
+		got := string(Front(Site{Name: "n", Sponsor: "S", Location: "L"}, &status.Report{Projects: []status.Project{p}}, texts, host))
+		for _, s := range []string{want, "http://" + host + "/rpmfusion/nonfree/<", "This is n, hosted by S in L.", "150 B served in 24 h, 1.50× its size"} {
+			if !strings.Contains(got, s) {
+				t.Errorf("%s: page lacks %q", host, s)
+			}
+		}
+	}
+}
+
 func TestPhaseWithoutBytesShowsNone(t *testing.T) {
 	got := string(appendProgress(nil, &status.Progress{Phase: "publish"}))
 	if want := "<p class=dim>publish</p>\n"; got != want {
