@@ -2,11 +2,14 @@ package supervise
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // Services are the other daemons of the node, which init starts from one
@@ -20,11 +23,62 @@ type Services struct {
 
 // Restart ends all of them, so that they read their configuration anew.
 func (s Services) Restart() error {
-	files, err := filepath.Glob(filepath.Join(s.Proc, "[0-9]*", "cmdline"))
+	pids, err := s.running()
 	if err != nil {
 		return err
 	}
 	var errs []error
+	for pid, program := range pids {
+		if err := s.Kill(pid); err != nil {
+			errs = append(errs, fmt.Errorf("restart %s: %w", program, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Drain ends one of them and waits until it is gone, which for the file server is
+// when it has sent what it was sending. It is started again after that.
+func (s Services) Drain(ctx context.Context, name string) error {
+	pids, err := s.running()
+	if err != nil {
+		return err
+	}
+	for pid, program := range pids {
+		if filepath.Base(program) != name {
+			continue
+		}
+		if err := s.Kill(pid); err != nil {
+			return fmt.Errorf("drain %s: %w", name, err)
+		}
+		if err := s.gone(ctx, pid); err != nil {
+			return fmt.Errorf("drain %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (s Services) gone(ctx context.Context, pid int) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(filepath.Join(s.Proc, strconv.Itoa(pid))); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// running finds the other daemons' processes and programs.
+func (s Services) running() (map[int]string, error) {
+	files, err := filepath.Glob(filepath.Join(s.Proc, "[0-9]*", "cmdline"))
+	if err != nil {
+		return nil, err
+	}
+	pids := map[int]string{}
 	for _, file := range files {
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 		if err != nil || pid == s.Self || pid == 1 {
@@ -35,12 +89,9 @@ func (s Services) Restart() error {
 			continue // ended meanwhile
 		}
 		program, _, _ := bytes.Cut(cmdline, []byte{0})
-		if filepath.Dir(string(program)) != s.Dir {
-			continue
-		}
-		if err := s.Kill(pid); err != nil {
-			errs = append(errs, fmt.Errorf("restart %s: %w", program, err))
+		if filepath.Dir(string(program)) == s.Dir {
+			pids[pid] = string(program)
 		}
 	}
-	return errors.Join(errs...)
+	return pids, nil
 }

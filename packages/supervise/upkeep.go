@@ -16,6 +16,7 @@ type Upkeep struct {
 	Grow    func() (grown bool, err error)
 	Trim    func() (bytes uint64, err error)
 	Refresh func() (written bool, err error) // the identity's second copy
+	Due     <-chan struct{}                  // says that the second copy is out of date
 	Stamp   string                           // file whose age is the time since the last trim
 	Log     *slog.Logger
 }
@@ -36,16 +37,18 @@ func (u *Upkeep) Run(ctx context.Context) error {
 	case grown:
 		daemon.Notice(u.Log, "/perm has grown to its partition")
 	}
-	wait := upkeepDelay
+	timer := time.NewTimer(upkeepDelay)
+	defer timer.Stop()
 	for {
 		u.refresh()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(wait):
+		case <-u.Due:
+		case <-timer.C:
+			u.trim()
+			timer.Reset(upkeepEvery)
 		}
-		u.trim()
-		wait = upkeepEvery
 	}
 }
 

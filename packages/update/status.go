@@ -29,8 +29,11 @@ func (u *Updater) status() Status {
 	if u.phase != "" {
 		s.State, s.Target = u.phase, u.target
 	}
-	if u.Channel == nil {
-		s.Error = "off: the node has no root.json"
+	if s.State == Idle {
+		s.Target = ""
+	}
+	if u.Off != "" {
+		s.Error = "off, " + u.Off
 	}
 	return s
 }

@@ -77,7 +77,8 @@ type Updater struct {
 	Self    Self
 	State   string   // directory
 	Status  string   // file
-	Channel *Channel // nil: the node takes no updates
+	Off     string   // why the node takes no updates; empty if it does
+	Channel *Channel
 	Fetch   func(ctx context.Context, j fetch.Job) (fetch.Stats, error)
 	Clock   func() (now time.Time, trusted bool)
 	Window  Window
@@ -238,8 +239,8 @@ func (u *Updater) Stuck(context.Context) error {
 
 // Run passes until ctx ends. Resume was called before.
 func (u *Updater) Run(ctx context.Context) error {
-	if u.Channel == nil {
-		daemon.Notice(u.Log, "update: off, the node has no root.json")
+	if u.Off != "" {
+		daemon.Notice(u.Log, "update: off, "+u.Off)
 	}
 	for {
 		wait, err := u.Step(ctx)
@@ -274,7 +275,7 @@ func (u *Updater) Step(ctx context.Context) (time.Duration, error) {
 		u.outcome(err)
 		return u.pause(err), ctx.Err()
 	}
-	if u.Channel == nil {
+	if u.Off != "" {
 		return day, nil
 	}
 	if u.passes++; u.passes == 1 {
