@@ -72,7 +72,6 @@ bench-%: ## compare with the peer, print a table, write build/bench/NAME.json
 bench-sync: ## the same for the sync client and the rsync daemon
 	@$(BUILD) deps bench
 	@$(GO) run ./cmd/syncbench
-	@$(GO) run ./cmd/syncbench -daemon
 
 fmt: ## format the source
 	gofmt -w cmd packages images

@@ -1,6 +1,10 @@
-// Syncbench measures the rsync engine against rsync itself: as client, or with
-// -daemon as daemon. With the arguments "pull", "serve" and "timed" it is one of
-// the processes that are measured.
+// Syncbench measures the rsync engine against rsync itself, as client and as
+// daemon. With the arguments "pull", "serve" and "timed" it is one of the
+// processes that are measured.
+//
+// The figures at full size are written to build/bench/sync.json, those of a
+// smaller size to sync-SCALE.json. A measurement that was interrupted goes on
+// behind the scenarios that it has finished, unless the program has changed.
 package main
 
 import (
@@ -10,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"micromirror/packages/bench"
 	"micromirror/packages/bench/sync"
 	"micromirror/packages/rsync/client"
 )
@@ -39,29 +42,18 @@ func measure(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	o := sync.Options{Report: func(line string) { fmt.Println(line) }, Timer: []string{self, "timed"}}
+	o := sync.Options{
+		Report: func(line string) { fmt.Println(line) },
+		Pull:   []string{self, "pull"}, Serve: []string{self, "serve"}, Timer: []string{self, "timed"},
+	}
 	flags := flag.NewFlagSet("syncbench", flag.ContinueOnError)
 	flags.StringVar(&o.Dir, "dir", filepath.Join(os.TempDir(), "syncbench"), "where data is made and kept")
 	flags.StringVar(&o.Scenarios, "scenarios", "abcdef", "which to run")
+	flags.StringVar(&o.Sides, "sides", "client,daemon", "which to measure")
 	flags.Float64Var(&o.Scale, "scale", 1, "size of the data")
 	flags.IntVar(&o.Rounds, "rounds", 5, "runs of each side")
-	daemon := flags.Bool("daemon", false, "measure daemons instead of clients")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	name, compare := "sync-client", sync.Run
-	o.Self = []string{self, "pull"}
-	if *daemon {
-		name, compare = "sync-daemon", sync.RunServe
-		o.Self = []string{self, "serve"}
-	}
-	rows, err := compare(ctx, o)
-	if err != nil {
-		return err
-	}
-	table := sync.Table(rows, o.Scale)
-	if err := bench.Print(os.Stdout, "rsync", table); err != nil {
-		return err
-	}
-	return bench.Write(filepath.Join("build", "bench"), name, table)
+	return sync.Measure(ctx, o, self, filepath.Join("build", "bench"), os.Stdout)
 }

@@ -22,9 +22,13 @@ type Options struct {
 	Scenarios string   // letters, such as "abcde"
 	Scale     float64  // of the data; 1 is the full size
 	Rounds    int      // runs of each client
-	Self      []string // command that pulls: address, module and destination are appended
+	Pull      []string // command that calls Pull: address, module and destination are appended
+	Serve     []string // command that calls Serve: the directory is appended
 	Timer     []string // command that calls Timed: the command is appended
+	Sides     string   // "client", "daemon" or both with a comma
 	Report    func(string)
+	Measured  []Row // by an earlier run: not measured again
+	Keep      func(Row) error
 }
 
 // Figures are medians of one client's runs.
@@ -33,34 +37,50 @@ type Figures struct {
 	RSS       int64 // KiB
 }
 
-// Row compares both clients.
+// Row compares both clients or both daemons.
 type Row struct {
-	Scenario, Name string
-	Ours, Rsync    Figures
+	Side, Scenario, Name string
+	Ours, Rsync          Figures
 }
 
 func (r Row) String() string {
 	ratio := func(a, b time.Duration) float64 { return float64(a) / float64(b) }
-	return fmt.Sprintf("%s %-28s ours %7.2fs wall %7.2fs cpu %5d MiB   rsync %7.2fs wall %7.2fs cpu %5d MiB   %.2fx wall %.2fx cpu",
-		r.Scenario, r.Name, r.Ours.Wall.Seconds(), r.Ours.CPU.Seconds(), r.Ours.RSS>>10,
+	return fmt.Sprintf("%s %s %-28s ours %7.2fs wall %7.2fs cpu %5d MiB   rsync %7.2fs wall %7.2fs cpu %5d MiB   %.2fx wall %.2fx cpu",
+		r.Side, r.Scenario, r.Name, r.Ours.Wall.Seconds(), r.Ours.CPU.Seconds(), r.Ours.RSS>>10,
 		r.Rsync.Wall.Seconds(), r.Rsync.CPU.Seconds(), r.Rsync.RSS>>10, ratio(r.Ours.Wall, r.Rsync.Wall), ratio(r.Ours.CPU, r.Rsync.CPU))
 }
 
-// Run measures the scenarios one after the other.
-func Run(ctx context.Context, o Options) ([]Row, error) {
-	var rows []Row
-	for _, s := range scenarios() {
-		if !strings.Contains(o.Scenarios, s.id) {
-			continue
+// Run measures the scenarios one after the other, first of clients and then of
+// daemons, but for those in o.Measured.
+func Run(ctx context.Context, o Options) error {
+	for _, side := range []struct {
+		name      string
+		scenarios []scenario
+		measure   func(context.Context, *Options, scenario) (Row, error)
+	}{{"client", scenarios(), measure}, {"daemon", append(scenarios(), crowded()), measureServe}} {
+		for _, s := range side.scenarios {
+			if !strings.Contains(o.Sides, side.name) || !strings.Contains(o.Scenarios, s.id) {
+				continue
+			}
+			if o.measured(side.name, s.id) {
+				o.Report(side.name + " " + s.id + " was measured earlier")
+				continue
+			}
+			row, err := side.measure(ctx, &o, s)
+			if err != nil {
+				return fmt.Errorf("%s, scenario %s: %w", side.name, s.id, err)
+			}
+			o.Report(row.String())
+			if err := o.Keep(row); err != nil {
+				return err
+			}
 		}
-		row, err := measure(ctx, &o, s)
-		if err != nil {
-			return rows, fmt.Errorf("scenario %s: %w", s.id, err)
-		}
-		rows = append(rows, row)
-		o.Report(row.String())
 	}
-	return rows, nil
+	return nil
+}
+
+func (o *Options) measured(side, scenario string) bool {
+	return slices.ContainsFunc(o.Measured, func(r Row) bool { return r.Side == side && r.Scenario == scenario })
 }
 
 func measure(ctx context.Context, o *Options, s scenario) (Row, error) {
@@ -78,7 +98,7 @@ func measure(ctx context.Context, o *Options, s scenario) (Row, error) {
 	defer stop()
 	host, port, _ := net.SplitHostPort(addr)
 	clients := [][]string{
-		append(slices.Clone(o.Self), addr, "src", dst),
+		append(slices.Clone(o.Pull), addr, "src", dst),
 		{"rsync", "-rlptH", fmt.Sprintf("rsync://%s:%s/src/", host, port), dst + "/"},
 	}
 	var runs [2][]Figures
@@ -97,7 +117,7 @@ func measure(ctx context.Context, o *Options, s scenario) (Row, error) {
 	if err := os.RemoveAll(dst); err != nil {
 		return Row{}, err
 	}
-	return Row{s.id, s.name, median(runs[0]), median(runs[1])}, nil
+	return Row{"client", s.id, s.name, median(runs[0]), median(runs[1])}, nil
 }
 
 // prepare puts the destination into its state before a run.

@@ -43,27 +43,14 @@ func Serve(ctx context.Context, dir string, w io.Writer) error {
 	return s.Serve(ctx, l)
 }
 
-// RunServe measures daemons: the real client pulls from rsync's and from ours.
-// Wall time is the client's, CPU and memory the daemon's; ours includes the one
-// reading of the tree that all its connections share. o.Self is the command
-// that calls Serve.
-func RunServe(ctx context.Context, o Options) ([]Row, error) {
-	var rows []Row
-	all := append(scenarios(), scenario{"f", fmt.Sprintf("%d clients list (c)", Crowd), makeMany, nil})
-	for _, s := range all {
-		if !strings.Contains(o.Scenarios, s.id) {
-			continue
-		}
-		row, err := measureServe(ctx, &o, s)
-		if err != nil {
-			return rows, fmt.Errorf("scenario %s: %w", s.id, err)
-		}
-		rows = append(rows, row)
-		o.Report(row.String())
-	}
-	return rows, nil
+// crowded is the scenario of many clients at once.
+func crowded() scenario {
+	return scenario{"f", fmt.Sprintf("%d clients list (c)", Crowd), makeMany, nil}
 }
 
+// measureServe measures daemons: the real client pulls from rsync's and from
+// ours. Wall time is the client's, CPU and memory the daemon's; ours includes
+// the one reading of the tree that all its connections share.
 func measureServe(ctx context.Context, o *Options, s scenario) (Row, error) {
 	id := strings.ReplaceAll(s.id, "f", "c") // they share the data
 	src, dst := filepath.Join(o.Dir, id, "src"), filepath.Join(o.Dir, id, "dst")
@@ -74,7 +61,7 @@ func measureServe(ctx context.Context, o *Options, s scenario) (Row, error) {
 		return Row{}, err
 	}
 	daemons := []func() (*served, error){
-		func() (*served, error) { return startServe(ctx, append(slices.Clone(o.Self), src)) },
+		func() (*served, error) { return startServe(ctx, append(slices.Clone(o.Serve), src)) },
 		func() (*served, error) { return startRsync(ctx, filepath.Dir(src)) },
 	}
 	var runs [2][]Figures
@@ -90,7 +77,7 @@ func measureServe(ctx context.Context, o *Options, s scenario) (Row, error) {
 	if err := os.RemoveAll(dst); err != nil {
 		return Row{}, err
 	}
-	return Row{s.id, s.name, median(runs[0]), median(runs[1])}, nil
+	return Row{"daemon", s.id, s.name, median(runs[0]), median(runs[1])}, nil
 }
 
 func serveOnce(ctx context.Context, s scenario, src, dst string, start func() (*served, error)) (Figures, error) {
