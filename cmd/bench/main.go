@@ -1,6 +1,7 @@
 // Command bench measures parts of the node against their peers:
 //
 //	go run ./cmd/bench http
+//	go run ./cmd/bench https
 //
 // The figures are printed and, unless only one work is measured, written to
 // build/bench/<name>.json. A measurement that was interrupted goes on where it was.
@@ -25,19 +26,20 @@ func main() {
 	only := flag.String("only", "", "the one work to measure, without writing the file")
 	scratch := flag.String("scratch", filepath.Join("build", "bench", "scratch"), "directory for the tree and the servers' files")
 	flag.Parse()
-	if flag.Arg(0) != "http" {
-		fmt.Fprintln(os.Stderr, "usage: bench [flags] http")
+	name := flag.Arg(0)
+	if name != "http" && name != "https" {
+		fmt.Fprintln(os.Stderr, "usage: bench [flags] http|https")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *scratch, *rounds, *seconds, *only); err != nil {
+	if err := run(ctx, name, filepath.Join(*scratch, name), *rounds, *seconds, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, scratch string, rounds, seconds int, only string) error {
+func run(ctx context.Context, name, scratch string, rounds, seconds int, only string) error {
 	scratch, err := filepath.Abs(scratch)
 	if err != nil {
 		return err
@@ -53,7 +55,7 @@ func run(ctx context.Context, scratch string, rounds, seconds int, only string) 
 		return fmt.Errorf("build server: %w", err)
 	}
 	rows, err := http.Run(ctx, http.Config{
-		Server: server, Scratch: scratch, Rounds: rounds, Seconds: seconds, Only: only, Out: os.Stdout,
+		Server: server, Scratch: scratch, Rounds: rounds, Seconds: seconds, Only: only, Out: os.Stdout, Secure: name == "https",
 	})
 	if err != nil {
 		return err
@@ -65,5 +67,5 @@ func run(ctx context.Context, scratch string, rounds, seconds int, only string) 
 	if only != "" { // the figures of all rows stay together
 		return nil
 	}
-	return bench.Write(filepath.Join("build", "bench"), "http", rows)
+	return bench.Write(filepath.Join("build", "bench"), name, rows)
 }

@@ -6,6 +6,9 @@
 // processes used for it, as the scheduler counts it, so the client on the same
 // machine disturbs little. Each round runs both, in turns.
 //
+// Config.Secure measures the same over TLS, with what is particular to it:
+// handshakes, full and resumed.
+//
 // It needs nginx and wrk, and writes below its scratch directory only. It ends
 // only the two servers that it started.
 package http
@@ -26,6 +29,7 @@ type Config struct {
 	Rounds  int
 	Seconds int // one run
 	Only    string
+	Secure  bool // over TLS
 	Out     io.Writer
 }
 
@@ -37,22 +41,27 @@ func Run(ctx context.Context, c Config) ([]bench.Row, error) {
 	if err := makeTree(tree); err != nil {
 		return nil, err
 	}
+	if c.Secure {
+		if err := certify(c.Scratch); err != nil {
+			return nil, err
+		}
+	}
 	p, err := resume(&c)
 	if err != nil {
 		return nil, err
 	}
-	ours, err := startOurs(ctx, c.Server, c.Scratch, tree)
+	ours, err := c.startOurs(ctx, tree)
 	if err != nil {
 		return nil, err
 	}
 	defer ours.stop()
-	peer, err := startNginx(ctx, c.Scratch, tree)
+	peer, err := c.startNginx(ctx, tree)
 	if err != nil {
 		return nil, err
 	}
 	defer peer.stop()
 	var rows []bench.Row
-	for _, w := range works() {
+	for _, w := range c.works() {
 		row, err := c.measure(p, w.name, func() (bench.Row, error) {
 			a, b, err := bench.Compare(c.Rounds, w.on(ctx, &c, ours), w.on(ctx, &c, peer))
 			row := bench.NewRow(w.name, w.unit(), a.Cost, b.Cost, w.aim)
@@ -69,6 +78,13 @@ func Run(ctx context.Context, c Config) ([]bench.Row, error) {
 		return nil, err
 	}
 	return append(rows, more...), p.done()
+}
+
+func (c *Config) works() []work {
+	if c.Secure {
+		return secureWorks()
+	}
+	return works()
 }
 
 // measure takes a row from the progress or makes it; none if it is not wanted.
@@ -98,8 +114,8 @@ func crowds(ctx context.Context, c *Config, p *progress, tree string) ([]bench.R
 		{"10,000 idle clients", "/4k.bin"}, {"10,000 slow clients", "/256m.bin"},
 	} {
 		row, err := c.measure(p, crowd.name, func() (bench.Row, error) {
-			ours := memory(ctx, func() (*server, error) { return startOurs(ctx, c.Server, c.Scratch, tree) }, crowd.target)
-			peer := memory(ctx, func() (*server, error) { return startNginx(ctx, c.Scratch, tree) }, crowd.target)
+			ours := memory(ctx, func() (*server, error) { return c.startOurs(ctx, tree) }, crowd.target)
+			peer := memory(ctx, func() (*server, error) { return c.startNginx(ctx, tree) }, crowd.target)
 			a, b, err := bench.Compare(1, ours, peer)
 			return bench.NewRow(crowd.name, "MB", a.Cost, b.Cost, memoryAim), err
 		})

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -47,7 +46,6 @@ func memory(ctx context.Context, start func() (*server, error), target string) f
 
 // gather opens the connections; each has got the head of its response.
 func gather(ctx context.Context, s *server, target string) ([]net.Conn, error) {
-	addr := strings.TrimPrefix(s.url, "http://")
 	conns := make([]net.Conn, 0, crowd)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -55,7 +53,7 @@ func gather(ctx context.Context, s *server, target string) ([]net.Conn, error) {
 	for range cap(errs) {
 		wg.Go(func() {
 			for range crowd / cap(errs) {
-				conn, err := ask(ctx, addr, target)
+				conn, err := ask(ctx, s, target)
 				if err != nil {
 					errs <- err
 					return
@@ -81,7 +79,7 @@ func gather(ctx context.Context, s *server, target string) ([]net.Conn, error) {
 const window = 4 << 10
 
 // ask sends a request, reads the response's head and leaves it at that.
-func ask(ctx context.Context, addr, target string) (net.Conn, error) {
+func ask(ctx context.Context, s *server, target string) (net.Conn, error) {
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) {
@@ -89,11 +87,12 @@ func ask(ctx context.Context, addr, target string) (net.Conn, error) {
 		})
 		return errors.Join(err, failed)
 	}}
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	socket, err := d.DialContext(ctx, "tcp", s.addr())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, addr); err != nil {
+	conn := s.secured(socket)
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, s.addr()); err != nil {
 		conn.Close()
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"micromirror/packages/certificate"
 )
 
 // server is a running file server.
@@ -37,19 +39,19 @@ func freePort() (string, error) {
 }
 
 // start runs a server and waits until it takes connections.
-func start(ctx context.Context, addr, logFile string, args ...string) (*server, error) {
+func start(ctx context.Context, url, logFile string, args ...string) (*server, error) {
 	out, err := os.Create(logFile)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], err)
 	}
 	defer out.Close()
-	s := &server{url: "http://" + addr, cmd: exec.CommandContext(ctx, args[0], args[1:]...)}
+	s := &server{url: url, cmd: exec.CommandContext(ctx, args[0], args[1:]...)}
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		conn, err := net.DialTimeout("tcp", s.addr(), time.Second)
 		if err == nil {
 			conn.Close()
 			return s, nil
@@ -62,12 +64,12 @@ func start(ctx context.Context, addr, logFile string, args ...string) (*server, 
 	}
 }
 
-func startOurs(ctx context.Context, program, scratch, tree string) (*server, error) {
+func (c *Config) startOurs(ctx context.Context, tree string) (*server, error) {
 	addr, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(scratch, "ours")
+	dir := filepath.Join(c.Scratch, "ours")
 	for _, sub := range []string{"node", "state", "run", "logs"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("start server: %w", err)
@@ -82,7 +84,11 @@ func startOurs(ctx context.Context, program, scratch, tree string) (*server, err
 			return nil, fmt.Errorf("start server: %w", err)
 		}
 	}
-	return start(ctx, addr, filepath.Join(dir, "output"), program, "-listen", addr, "-root", tree, "-node", dir+"/node",
+	plain, secure, url := addr, "", "http://"+addr
+	if c.Secure {
+		plain, secure, url = "127.0.0.1:0", addr, "https://"+addr
+	}
+	return start(ctx, url, filepath.Join(dir, "output"), c.Server, "-listen", plain, "-https", secure, "-acme", filepath.Join(c.Scratch, "acme"), "-root", tree, "-node", dir+"/node",
 		"-state", dir+"/state", "-run", dir+"/run", "-logs", dir+"/logs", "-sandbox=false")
 }
 
@@ -109,23 +115,28 @@ http {
   access_log DIR/access.log full buffer=64k flush=1s;
   client_body_temp_path DIR/body; proxy_temp_path DIR/proxy; fastcgi_temp_path DIR/fastcgi;
   uwsgi_temp_path DIR/uwsgi; scgi_temp_path DIR/scgi;
-  server { listen ADDR backlog=4096; root TREE; autoindex on; server_tokens off; }
+  server { listen ADDRSSL backlog=4096; EXTRA root TREE; autoindex on; server_tokens off; }
 }
 `
 
-func startNginx(ctx context.Context, scratch, tree string) (*server, error) {
+func (c *Config) startNginx(ctx context.Context, tree string) (*server, error) {
 	addr, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(scratch, "nginx")
+	dir := filepath.Join(c.Scratch, "nginx")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start nginx: %w", err)
 	}
-	config := strings.NewReplacer("DIR", dir, "ADDR", addr, "TREE", tree).Replace(nginxConfig)
+	ssl, extra, url := "", "", "http://"+addr
+	if c.Secure {
+		ssl, url = " ssl", "https://"+addr
+		extra = strings.ReplaceAll(nginxTLS, "ACME", filepath.Join(c.Scratch, "acme", certificate.File))
+	}
+	config := strings.NewReplacer("DIR", dir, "ADDRSSL", addr+ssl, "EXTRA", extra, "TREE", tree).Replace(nginxConfig)
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, fmt.Errorf("start nginx: %w", err)
 	}
-	return start(ctx, addr, filepath.Join(dir, "output"), "nginx", "-c", file, "-p", dir)
+	return start(ctx, url, filepath.Join(dir, "output"), "nginx", "-c", file, "-p", dir)
 }

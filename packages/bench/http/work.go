@@ -23,6 +23,8 @@ type work struct {
 	random  bool // among the 200 chosen files
 	cold    bool // the directory changes before every request
 	slow    bool // nginx takes long for one request: run longer
+	shakes  bool // a connection for each request
+	resume  bool // of sessions
 	perGB   bool // cost per gigabyte instead of per 100,000 requests
 	clients int
 	aim     float64
@@ -94,6 +96,9 @@ func (w *work) run(ctx context.Context, c *Config, s *server) (float64, error) {
 	if w.cold {
 		return w.runCold(ctx, c, s)
 	}
+	if w.shakes {
+		return shake(ctx, s, w, time.Duration(c.Seconds)*time.Second)
+	}
 	if w.method == "HEAD" {
 		n, err := head(ctx, s.url+w.target, w.clients, time.Duration(c.Seconds)*time.Second)
 		return float64(n), err
@@ -131,7 +136,7 @@ func (w *work) runCold(ctx context.Context, c *Config, s *server) (float64, erro
 		if err := os.WriteFile(file, []byte(time.Now().String()), 0o644); err != nil {
 			return 0, err
 		}
-		conn, err := ask(ctx, strings.TrimPrefix(s.url, "http://"), w.target+"?n="+strconv.Itoa(int(n)))
+		conn, err := ask(ctx, s, w.target+"?n="+strconv.Itoa(int(n)))
 		if err != nil {
 			return 0, err
 		}
