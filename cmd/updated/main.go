@@ -1,21 +1,20 @@
-// Command updated looks after the running slot: it restores and keeps the
-// node's identity, grows and trims /perm, watches the node's health, and by that
-// makes the slot's tries full or reboots. Packages supervise and health say what
-// they promise.
+// Command updated looks after the running slot and brings the next one: it
+// restores and keeps the node's identity and what it boots from, grows and trims
+// /perm, watches the node's health, and by that makes the slot's tries full or
+// reboots; it fetches, installs and tries releases and configuration. Packages
+// supervise, health, update and slot/copies say what they promise.
 package main
 
 import (
 	"context"
 	"flag"
 	"log/slog"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/layout"
-	"micromirror/packages/perm"
 	"micromirror/packages/sandbox"
 	"micromirror/packages/supervise"
 )
@@ -48,6 +47,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if f.confine {
 		err := sandbox.Enter(sandbox.Policy{Mounts: true, KeepCaps: []cap.Value{
 			cap.SYS_ADMIN, cap.SYS_RESOURCE, cap.SYS_BOOT, // mount, grow, reboot
+			cap.SYS_RAWIO,                                     // ask disks how they are
 			cap.DAC_OVERRIDE, cap.CHOWN, cap.FOWNER, cap.KILL, // restore other daemons' files, restart them
 		}}, log)
 		if err != nil {
@@ -55,28 +55,16 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		}
 	}
 	n.restore()
-	gate, err := f.gate(n)
+	n.checkCopies(f.state)
+	u := f.updater(n)
+	u.Resume(ctx)
+	gate, err := f.gate(n, u)
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return gate.Run(ctx) })
 	g.Go(func() error { return n.upkeep(f.state).Run(ctx) })
+	g.Go(func() error { return u.Run(ctx) })
 	return g.Wait()
-}
-
-// diskLimit is how long /perm may take to answer at the start: a busy hard disk
-// writes its journal first.
-const diskLimit = time.Minute
-
-// prepare makes the state directory. A /perm that answers with errors is a
-// matter for the health checks.
-func (f *flags) prepare(log *slog.Logger) error {
-	if err := sandbox.Own(f.state, 0, 0, 0o755); err != nil {
-		log.Error("state", "err", err)
-	}
-	if err := perm.Harden(layout.Perm); err != nil {
-		log.Error("mount options", "err", err)
-	}
-	return nil
 }

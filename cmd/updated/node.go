@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,8 +19,10 @@ import (
 	"micromirror/packages/layout"
 	"micromirror/packages/node"
 	"micromirror/packages/perm"
+	"micromirror/packages/sandbox"
 	"micromirror/packages/slot"
 	"micromirror/packages/supervise"
+	"micromirror/packages/update"
 )
 
 // box is the running node: its slot and its disk.
@@ -31,6 +34,9 @@ type box struct {
 	esp     *supervise.ESP
 	boot    supervise.Boot
 	release string
+	config  *node.Config
+	blessed atomic.Bool   // what the slot boots from is good
+	due     chan struct{} // the second copy of the identity is out of date
 }
 
 // findNode learns from the kernel command line what runs, and mounts the ESP. A
@@ -41,7 +47,7 @@ func findNode(log *slog.Logger) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &box{log: log, cmdline: string(cmdline)}
+	n := &box{log: log, cmdline: string(cmdline), due: make(chan struct{}, 1)}
 	if n.running, err = slot.Running(n.cmdline); err != nil {
 		return nil, err
 	}
@@ -86,10 +92,13 @@ func (n *box) rearm() (supervise.Boot, bool, error) {
 		}
 	}
 	boot, armed, err := n.esp.Rearm(n.running)
-	if err == nil {
-		n.tellMemory()
+	if err != nil {
+		return boot, armed, err
 	}
-	return boot, armed, err
+	n.tellMemory()
+	n.blessed.Store(true)
+	n.outdated()
+	return boot, armed, nil
 }
 
 // tellMemory says what a node that does nothing takes: by now all daemons run.
@@ -111,9 +120,10 @@ func (n *box) tellMemory() {
 // kept is what has a second copy.
 func kept() []supervise.Kept {
 	return []supervise.Kept{
-		{Dir: layout.NodeDir, Mode: 0o644, Only: []string{"node.json", "fleet.json"}},
+		{Dir: layout.NodeDir, Mode: 0o644, Only: []string{node.NodeFile, node.FleetFile, rootFile}},
+		{Dir: layout.NodeDir, Mode: 0o600, Only: []string{update.KeyFile, update.SecretFile}},
 		{Prefix: "acme/", Dir: layout.AcmeDir, UID: layout.AcmeD, Mode: 0o600},
-		{Prefix: "update/", Dir: layout.StateDir + "/updated", Mode: 0o644, Only: []string{"supervise.json"}},
+		{Prefix: "update/", Dir: layout.StateDir + "/updated", Mode: 0o644, Only: []string{"supervise.json", "update.json", "boot.json"}},
 	}
 }
 
@@ -153,9 +163,25 @@ func (n *box) restore() {
 	if missing != nil {
 		return
 	}
-	s := supervise.Services{Proc: "/proc", Dir: "/user", Self: os.Getpid(), Kill: func(pid int) error { return syscall.Kill(pid, syscall.SIGTERM) }}
-	if err := s.Restart(); err != nil {
+	if err := services().Restart(); err != nil {
 		n.log.Error("daemons still run without it", "err", err)
+	}
+}
+
+// services are the other daemons.
+func services() supervise.Services {
+	return supervise.Services{Proc: "/proc", Dir: "/user", Self: os.Getpid(), Kill: func(pid int) error { return syscall.Kill(pid, syscall.SIGTERM) }}
+}
+
+// readConfig reads what the node is told.
+func (n *box) readConfig() {
+	config, problems, err := node.ReadNode(layout.NodeDir)
+	n.config = config
+	if err != nil {
+		n.log.Error("node configuration: no project is watched", "err", err)
+	}
+	for _, p := range problems {
+		n.log.Warn("node configuration", "problem", p.String())
 	}
 }
 
@@ -169,7 +195,16 @@ func (n *box) upkeep(state string) *supervise.Upkeep {
 			return perm.Grow(layout.Perm, device)
 		},
 		Trim: func() (uint64, error) { return perm.Trim(layout.Perm) },
+		Due:  n.due,
 		Refresh: func() (written bool, err error) {
+			if n.blessed.Load() {
+				if err := n.copies(state).Learn(n.running); err != nil {
+					n.log.Error("copies of the boot files", "err", err)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(state, "config.json")); err == nil {
+				return false, nil // a configuration on trial is none to keep
+			}
 			err = n.identity(os.O_RDWR, func(dev *os.File) (err error) {
 				written, err = supervise.Refresh(dev, kept())
 				return err
@@ -182,13 +217,14 @@ func (n *box) upkeep(state string) *supervise.Upkeep {
 }
 
 // gate puts the health checks and what follows from them together.
-func (f *flags) gate(n *box) (*supervise.Gate, error) {
+func (f *flags) gate(n *box, u *update.Updater) (*supervise.Gate, error) {
 	memory, err := supervise.Remember(f.state)
 	if err != nil {
 		n.log.Info("starting without memory", "err", err)
 	}
-	checks, timing := supervise.Faults(n.cmdline, n.log, checks(n.log, f.state), supervise.Defaults())
-	set, err := health.New(checks, n.release, string(n.running), time.Now,
+	all := append(health.Checks(health.Node(f.state, n.config)), health.Check{Name: "updater", Gate: true, Run: u.Stuck})
+	all, timing := supervise.Faults(n.cmdline, n.log, all, supervise.Defaults())
+	set, err := health.New(all, n.version(), string(n.running), time.Now,
 		func(name string) bool { return n.boot.Trial && memory.Counts(n.boot.Generation, name) })
 	if err != nil {
 		return nil, fmt.Errorf("health checks: %w", err)
@@ -197,6 +233,7 @@ func (f *flags) gate(n *box) (*supervise.Gate, error) {
 		Boot: n.boot, Timing: timing, Look: set.Run, Report: layout.HealthFile,
 		Up: started(), Mark: layout.RunDir + "/updated.armed",
 		Rearm: n.rearm, Reboot: f.reboot(n.log), Memory: memory, Log: n.log,
+		Told: u.Told, Blessed: u.Blessed, GiveUp: u.GiveUp,
 	}, nil
 }
 
@@ -226,34 +263,18 @@ func (f *flags) lost(ctx context.Context, log *slog.Logger, why error) error {
 	return gate.Run(ctx)
 }
 
-// freshness is how old a project's last synchronisation may be: it is tried
-// daily, and most projects drop a mirror that is two days behind.
-const freshness = 48 * time.Hour
+// diskLimit is how long /perm may take to answer at the start: a busy hard disk
+// writes its journal first.
+const diskLimit = time.Minute
 
-func checks(log *slog.Logger, state string) []health.Check {
-	network, known := layout.RunDir+"/netd/state.json", health.NewKnown(layout.MirrorDir)
-	list := []health.Check{
-		{Name: "disk", Gate: true, Run: health.Writable(state)},
-		{Name: "space", Run: health.Space(layout.Perm, 2)},
-		{Name: "ext4", Run: health.Ext4Errors("/sys")},
-		{Name: "http-ipv4", Gate: true, Run: known.Served("http://127.0.0.1")},
-		{Name: "http-ipv6", Gate: true, Run: known.Served("http://[::1]")},
-		{Name: "link", Gate: true, External: true, Run: health.Link(network)},
-		{Name: "address", Needs: []string{"link"}, Gate: true, External: true, Run: health.Address(network)},
-		{Name: "gateway", Needs: []string{"address"}, Gate: true, External: true, Run: health.Gateway(network)},
-		{Name: "clock", Needs: []string{"gateway"}, External: true, Run: health.Clock(layout.RunDir + "/ntpd/clock.json")},
+// prepare makes the state directory. A /perm that answers with errors is a
+// matter for the health checks.
+func (f *flags) prepare(log *slog.Logger) error {
+	if err := sandbox.Own(f.state, 0, 0, 0o755); err != nil {
+		log.Error("state", "err", err)
 	}
-	config, problems, err := node.ReadNode(layout.NodeDir)
-	if err != nil {
-		log.Error("node configuration: no project is watched", "err", err)
-		return list
+	if err := perm.Harden(layout.Perm); err != nil {
+		log.Error("mount options", "err", err)
 	}
-	for _, p := range problems {
-		log.Warn("node configuration", "problem", p.String())
-	}
-	for _, p := range config.Projects() {
-		file := filepath.Join(layout.StateDir, "syncd", p.Name+".json")
-		list = append(list, health.Check{Name: "project " + p.Name, External: true, Run: health.Project(file, freshness, time.Now)})
-	}
-	return list
+	return nil
 }
