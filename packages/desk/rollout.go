@@ -51,7 +51,7 @@ func (d *desk) startCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			want.Version = args[0]
 			r := d.repository(&s)
-			rel, err := published(r, want.Version)
+			rel, err := r.Release(want.Version)
 			if err != nil {
 				return err
 			}
@@ -75,23 +75,6 @@ func (d *desk) startCommand() *cobra.Command {
 	c.Flags().StringVar(&want.Soak, "soak", "24h", "how long they must be healthy before the next wave")
 	c.Flags().StringVar(&want.Minimum, "minimum", "", "oldest release that can be updated directly")
 	return c
-}
-
-// published returns a release of the repository.
-func published(r *repository.Repository, version string) (*release.Release, error) {
-	rels, err := r.Releases()
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(rels, func(rel release.Release) bool { return rel.Version == version })
-	if i < 0 {
-		var known []string
-		for _, rel := range rels {
-			known = append(known, rel.Version)
-		}
-		return nil, fmt.Errorf(`release %q is not published; there are [%s]; "mirrorctl release" adds one`, version, strings.Join(known, ", "))
-	}
-	return &rels[i], nil
 }
 
 // canaries checks that the nodes exist and can run the release.
@@ -241,42 +224,5 @@ rollback" takes it back, "mirrorctl rollout start" begins again.`,
 		},
 	}
 	s.flags(c, false)
-	return c
-}
-
-func (d *desk) rollbackCommand() *cobra.Command {
-	var s site
-	var only []string
-	c := &cobra.Command{
-		Use:   "rollback VERSION",
-		Short: "emergency: let the nodes go back to an older release at once",
-		Long: `Sign an emergency downgrade: all nodes, or those of --only, take the older release
-without waiting for their maintenance window. The release must still be in the
-repository.`,
-		Example: "  mirrorctl rollback 2026.11.1-0123abcdef --fleet fleet",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			r := d.repository(&s)
-			rel, err := published(r, args[0])
-			if err != nil {
-				return err
-			}
-			want := rollout.Rollout{Version: args[0], Emergency: true, Canaries: only}
-			who := strings.Join(only, ", ")
-			if len(only) == 0 {
-				want.Percent, who = 100, "all nodes"
-			}
-			if err := Fleet(s.fleet).canaries(only, rel); err != nil {
-				return err
-			}
-			made, err := r.SetRollout(c.Context(), want)
-			if err != nil {
-				return err
-			}
-			return s.answer(c, made, fmt.Sprintf("%s: emergency, %s go back to it at once\n", made.Version, who))
-		},
-	}
-	s.flags(c, false)
-	c.Flags().StringSliceVar(&only, "only", nil, "only these nodes")
 	return c
 }

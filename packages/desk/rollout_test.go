@@ -153,7 +153,7 @@ func TestRollback(t *testing.T) {
 		t.Errorf("all: -want +got\n%s", diff)
 	}
 	o.ok("rollout", "start", "2", "--canary", "one") // and forward again
-	o.refused([]string{`"9" is not published`, "[1, 2]"}, "rollback", "9")
+	o.refused([]string{`"9" is not published`, "1, 2"}, "rollback", "9")
 }
 
 func TestStartMistakes(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 type bench struct {
 	*Repository
 	t     *testing.T
+	fleet string
 	clock time.Time
 	url   string
 	first []byte // the root that a node was flashed with
@@ -28,11 +29,27 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, Repository: At(t.TempDir()), clock: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	b := &bench{t: t, fleet: t.TempDir(), clock: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	b.Repository = At(b.fleet)
 	b.Now = func() time.Time { return b.clock }
 	b.must(b.Init(t.Context()))
+	return b.serve()
+}
+
+// copied returns an equal one.
+func (b *bench) copied() *bench {
+	b.t.Helper()
+	c := &bench{t: b.t, fleet: b.t.TempDir(), clock: b.clock}
+	b.must(os.CopyFS(c.fleet, os.DirFS(b.fleet)))
+	c.Repository = At(c.fleet)
+	c.Now = func() time.Time { return c.clock }
+	return c.serve()
+}
+
+func (b *bench) serve() *bench {
+	b.t.Helper()
 	server := httptest.NewServer(http.FileServer(http.Dir(b.Dir)))
-	t.Cleanup(server.Close)
+	b.t.Cleanup(server.Close)
 	b.url = server.URL
 	var err error
 	b.first, err = os.ReadFile(b.Root)

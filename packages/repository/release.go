@@ -106,6 +106,30 @@ func (r *Repository) Releases() ([]release.Release, error) {
 	return r.releases(s)
 }
 
+// Release returns one published release.
+func (r *Repository) Release(version string) (*release.Release, error) {
+	rels, err := r.Releases()
+	if err != nil {
+		return nil, err
+	}
+	return find(rels, version)
+}
+
+// find picks a release by its version.
+func find(rels []release.Release, version string) (*release.Release, error) {
+	var known []string
+	for i := range rels {
+		if rels[i].Version == version {
+			return &rels[i], nil
+		}
+		known = append(known, rels[i].Version)
+	}
+	if len(known) == 0 {
+		return nil, fmt.Errorf(`release %q is not published; there is none: add one with "mirrorctl release"`, version)
+	}
+	return nil, fmt.Errorf("release %q is not published; there are: %s", version, strings.Join(known, ", "))
+}
+
 func (r *Repository) releases(s *set) ([]release.Release, error) {
 	var out []release.Release
 	for _, target := range slices.Sorted(maps.Keys(s.targets.Signed.Targets)) {

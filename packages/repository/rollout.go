@@ -39,9 +39,9 @@ func (r *Repository) SetRollout(ctx context.Context, want rollout.Rollout) (*rol
 		if err != nil {
 			return err
 		}
-		rel := find(rels, want.Version)
-		if rel == nil {
-			return fmt.Errorf("release %q is not published; there are: %s", want.Version, versions(rels))
+		rel, err := find(rels, want.Version)
+		if err != nil {
+			return err
 		}
 		old, err := r.rollout(s)
 		if err != nil && !errors.Is(err, ErrNoTarget) {
@@ -67,7 +67,8 @@ func (r *Repository) complete(want *rollout.Rollout, rel *release.Release, old *
 	next := uint64(1)
 	if old != nil {
 		next = old.Sequence + 1
-		if before := find(rels, old.Version); before != nil && rel.Built.Before(before.Built) && !want.Emergency {
+		before, err := find(rels, old.Version)
+		if err == nil && rel.Built.Before(before.Built) && !want.Emergency {
 			return fmt.Errorf(`release %s is older than %s, which is in force: go back with "mirrorctl rollback %s"`, rel.Version, old.Version, rel.Version)
 		}
 	}
@@ -87,26 +88,6 @@ func (r *Repository) complete(want *rollout.Rollout, rel *release.Release, old *
 		want.Hardware = rel.Hardware
 	}
 	return nil
-}
-
-func find(rels []release.Release, version string) *release.Release {
-	for i := range rels {
-		if rels[i].Version == version {
-			return &rels[i]
-		}
-	}
-	return nil
-}
-
-func versions(rels []release.Release) string {
-	var out []string
-	for _, rel := range rels {
-		out = append(out, rel.Version)
-	}
-	if len(out) == 0 {
-		return `none, add one with "mirrorctl release"`
-	}
-	return strings.Join(out, ", ")
 }
 
 // Names of the configuration in the repository.

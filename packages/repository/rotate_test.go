@@ -239,9 +239,10 @@ func TestInterruptedAnywhere(t *testing.T) {
 	for _, name := range operationNames(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			original := newBench(t)
+			original.release("1", 0)
 			for stop := 1; ; stop++ {
-				b := newBench(t)
-				b.release("1", 0)
+				b := original.copied()
 				node := b.client()
 				done := interrupted(b, stop, operations(b)[name])
 				_, err := node.refresh()
