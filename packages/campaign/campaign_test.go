@@ -47,7 +47,8 @@ func TestRunReportsFailuresAndResumes(t *testing.T) {
 	dir := module(t, true)
 	state := filepath.Join(dir, "state", "fuzz.json")
 	var log bytes.Buffer
-	o := Options{Dir: dir, Time: 10 * time.Millisecond, State: state, Log: &log}
+	report := filepath.Join(dir, "state", "report.json")
+	o := Options{Dir: dir, Time: 10 * time.Millisecond, Workers: 1, State: state, Report: report, Log: &log}
 	err := Run(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "FuzzBad") || strings.Contains(err.Error(), "FuzzGood") {
 		t.Fatalf("Run = %v, want an error that names only FuzzBad", err)
@@ -59,12 +60,28 @@ func TestRunReportsFailuresAndResumes(t *testing.T) {
 	if !strings.Contains(log.String(), "FuzzGood: finished earlier") {
 		t.Errorf("second run did not resume:\n%s", log.String())
 	}
+	kept, err := read(report)
+	if err != nil || len(kept) != 1 || kept[0].Target != "..FuzzGood" || kept[0].Seconds != 0.01 {
+		t.Errorf("report: %+v, %v, want FuzzGood alone", kept, err)
+	}
+}
+
+func TestCounts(t *testing.T) {
+	out := "fuzz: elapsed: 0s, gathering baseline coverage: 3/3 completed\n" +
+		"fuzz: elapsed: 3s, execs: 12 (4/sec), new interesting: 1 (total: 4)\n" +
+		"fuzz: elapsed: 6s, execs: 3456 (0/sec), new interesting: 7 (total: 10)\nPASS\n"
+	if n, found := counts([]byte(out)); n != 3456 || found != 7 {
+		t.Errorf("counts = %d, %d, want 3456, 7", n, found)
+	}
+	if n, found := counts([]byte("PASS\n")); n != 0 || found != 0 {
+		t.Errorf("counts of nothing = %d, %d", n, found)
+	}
 }
 
 func TestRunStartsAnewWhenAllIsFinished(t *testing.T) {
-	dir := module(t, false)
-	state := filepath.Join(dir, "fuzz.json")
-	o := Options{Dir: dir, Time: 10 * time.Millisecond, State: state, Log: &bytes.Buffer{}}
+	dir := module(t, true)
+	state, report := filepath.Join(dir, "fuzz.json"), filepath.Join(dir, "report.json")
+	o := Options{Dir: dir, Only: "Good", Time: 10 * time.Millisecond, State: state, Report: report, Log: &bytes.Buffer{}}
 	if err := Run(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}

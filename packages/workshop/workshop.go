@@ -113,16 +113,18 @@ func releaseCommand(o *factory.Options) *cobra.Command {
 }
 
 func fuzzCommand(o *factory.Options) *cobra.Command {
-	var d time.Duration
+	var f campaign.Options
 	c := &cobra.Command{
 		Use: "fuzz", Short: "fuzz every parser of bytes from outside, resumably", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return campaign.Run(c.Context(), campaign.Options{
-				Dir: o.Repository, Time: d, Log: c.OutOrStdout(),
-				State: filepath.Join(o.Repository, "build", "fuzz.json"),
-			})
+			f.Dir, f.Log = o.Repository, c.OutOrStdout()
+			f.State = filepath.Join(o.Repository, "build", "fuzz.json")
+			f.Report = filepath.Join(o.Repository, "build", "fuzz-report.json")
+			return campaign.Run(c.Context(), f)
 		},
 	}
-	c.Flags().DurationVar(&d, "time", 10*time.Minute, "time for each target")
+	c.Flags().DurationVar(&f.Time, "time", 10*time.Minute, "time for each target")
+	c.Flags().StringVar(&f.Only, "only", "", "the targets whose folder and name contain this")
+	c.Flags().IntVar(&f.Workers, "workers", 0, "processes at a time, 0 for one for each processor")
 	return c
 }
