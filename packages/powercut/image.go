@@ -9,7 +9,7 @@ import (
 	"os"
 	"slices"
 
-	"golang.org/x/sys/unix"
+	"micromirror/packages/vm"
 )
 
 // digest identifies the content of an extent by what differs from the recording's
@@ -158,7 +158,7 @@ func (m *image) extract(path string, e extent) (err error) {
 	if err := f.Truncate(e.Size); err != nil {
 		return err
 	}
-	if err := m.copyBase(f, e); err != nil {
+	if err := vm.CopyData(m.d.base, f, e.Offset, e.Size); err != nil {
 		return fmt.Errorf("extract %d bytes at %d: %w", e.Size, e.Offset, err)
 	}
 	for sector, source := range m.sectors {
@@ -169,29 +169,6 @@ func (m *image) extract(path string, e extent) (err error) {
 		if _, err := f.WriteAt(m.content(source), at-e.Offset); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// copyBase copies what the base holds of an extent, without its holes.
-func (m *image) copyBase(to *os.File, e extent) error {
-	for at := e.Offset; at < e.end(); {
-		data, err := unix.Seek(int(m.d.base.Fd()), at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) || err == nil && data >= e.end() {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		hole, err := unix.Seek(int(m.d.base.Fd()), data, unix.SEEK_HOLE)
-		if err != nil {
-			return err
-		}
-		hole = min(hole, e.end())
-		if _, err := io.Copy(io.NewOffsetWriter(to, data-e.Offset), io.NewSectionReader(m.d.base, data, hole-data)); err != nil {
-			return err
-		}
-		at = hole
 	}
 	return nil
 }

@@ -33,16 +33,18 @@ func CopySparse(from, to string, size int64) (err error) {
 	if err := dst.Truncate(max(size, st.Size())); err != nil {
 		return fmt.Errorf("copy image: %w", err)
 	}
-	if err := copyExtents(src, dst, st.Size()); err != nil {
+	if err := CopyData(src, dst, 0, st.Size()); err != nil {
 		return fmt.Errorf("copy image %s to %s: %w", from, to, err)
 	}
 	return nil
 }
 
-func copyExtents(src, dst *os.File, size int64) error {
-	for off := int64(0); off < size; {
+// CopyData copies a range of a file to the start of another one, without the
+// range's holes.
+func CopyData(src, dst *os.File, off, size int64) error {
+	for end := off + size; off < end; {
 		data, err := unix.Seek(int(src.Fd()), off, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) { // nothing but a hole to the end
+		if errors.Is(err, unix.ENXIO) || err == nil && data >= end { // nothing but a hole to the end
 			return nil
 		}
 		if err != nil {
@@ -52,10 +54,11 @@ func copyExtents(src, dst *os.File, size int64) error {
 		if err != nil {
 			return err
 		}
+		hole = min(hole, end)
 		if _, err := src.Seek(data, io.SeekStart); err != nil {
 			return err
 		}
-		if _, err := dst.Seek(data, io.SeekStart); err != nil {
+		if _, err := dst.Seek(data-(end-size), io.SeekStart); err != nil {
 			return err
 		}
 		if _, err := io.CopyN(dst, src, hole-data); err != nil { // copy_file_range(2) where it can
