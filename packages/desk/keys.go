@@ -2,6 +2,7 @@ package desk
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -43,6 +44,9 @@ func (d *desk) keysInitCommand() *cobra.Command {
 		Example: "  mirrorctl keys init --fleet fleet --passphrase",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if _, err := os.Stat(Fleet(s.fleet).File()); err != nil {
+				return fmt.Errorf("--fleet: %w; name the folder with fleet.json", err)
+			}
 			r := d.repository(&s)
 			if err := r.Init(c.Context()); err != nil {
 				return err

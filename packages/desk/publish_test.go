@@ -48,6 +48,21 @@ func TestKeyCommands(t *testing.T) {
 	o.refused([]string{"rot", "root, targets"}, "keys", "rotate", "rot")
 }
 
+func TestMistypedFleet(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mistyped")
+	for _, args := range [][]string{
+		{"keys", "init"}, {"keys", "show"}, {"keys", "rotate", "timestamp"}, {"renew"}, {"config", "publish"},
+		{"rollout", "start", "1", "--canary", "one"}, {"rollout", "next"}, {"rollout", "status"}, {"rollout", "halt"}, {"rollback", "1"},
+	} {
+		if _, err := run(t, append(args, "--fleet", dir)...); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("mirrorctl %s: error = %v, want the folder in it", strings.Join(args, " "), err)
+		}
+		if exists(t, dir) {
+			t.Fatalf("mirrorctl %s made the folder", strings.Join(args, " "))
+		}
+	}
+}
+
 func TestPassphrases(t *testing.T) {
 	o := newOffice(t)
 	fresh := func() {

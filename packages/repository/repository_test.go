@@ -243,9 +243,12 @@ func TestAlteredTarget(t *testing.T) {
 }
 
 func TestWithoutRepository(t *testing.T) {
-	r := At(t.TempDir())
-	if err := r.Renew(t.Context()); !errors.Is(err, ErrNone) {
+	dir := filepath.Join(t.TempDir(), "mistyped")
+	if err := At(dir).Renew(t.Context()); !errors.Is(err, ErrNone) {
 		t.Errorf("error = %v", err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("a mistyped folder was made")
 	}
 	b := newBench(t)
 	wantError(t, b.Init(t.Context()), "already")

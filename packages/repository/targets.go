@@ -147,6 +147,9 @@ func none(string) bool { return false }
 
 // change loads the repository under the lock and lets f publish.
 func (r *Repository) change(ctx context.Context, what string, f func(*set) error) error {
+	if !r.Exists() { // before a folder is made for the lock
+		return fmt.Errorf("%s: %s: %w", what, r.Dir, ErrNone)
+	}
 	err := r.locked(ctx, func() error {
 		s, err := r.load()
 		if err != nil {
