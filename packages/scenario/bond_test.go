@@ -52,7 +52,7 @@ func TestBondWithVLAN(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nodes = append(nodes, vm.Start(t, vm.Config{Name: t.Name() + p.name, Image: image, Seats: seats, Links: []vm.LinkEnd{links[0].Ends[i], links[1].Ends[i]}}))
+		nodes = append(nodes, vm.Start(t, vm.Config{Name: t.Name() + p.name, Image: image, NIC: "virtio-net-pci", Seats: seats, Links: []vm.LinkEnd{links[0].Ends[i], links[1].Ends[i]}}))
 	}
 	for i, m := range nodes {
 		m.Wait(`mm netd: uplink wan0 .*driver=bonding`)

@@ -51,6 +51,8 @@ func (k Kind) Dir() (string, error) {
 // ImageOptions change the demo node that an image is for.
 type ImageOptions struct {
 	Kind     Kind
+	Release  string                 // folder of another release than the kind's
+	Office   *Office                // the fleet's desk; nil for a node that takes no updates
 	Upstream string                 // host:port of an rsync daemon as the node sees it; "" for one that refuses
 	Node     func(n map[string]any) // edits the node file
 	Fleet    func(f map[string]any) // edits the fleet file
@@ -63,18 +65,26 @@ func Image(ctx context.Context, out string, o ImageOptions) error {
 	if err != nil {
 		return err
 	}
+	demo := filepath.Join(rel, "..", "..", "images", "demo")
+	if o.Release != "" {
+		rel = o.Release
+	}
 	if o.Upstream == "" {
 		o.Upstream = "10.0.2.2:1"
 	}
 	if o.Size == 0 {
 		o.Size = 4 << 30
 	}
-	fleet, err := os.MkdirTemp(filepath.Dir(out), "fleet")
-	if err != nil {
-		return err
+	var fleet string
+	if o.Office != nil {
+		fleet = o.Office.Dir
+	} else {
+		if fleet, err = os.MkdirTemp(filepath.Dir(out), "fleet"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(fleet)
 	}
-	defer os.RemoveAll(fleet)
-	if err := writeFleet(fleet, rel, o); err != nil {
+	if err := writeFleet(fleet, demo, o); err != nil {
 		return err
 	}
 	return desk.Image(ctx, desk.ImageOptions{
@@ -83,11 +93,10 @@ func Image(ctx context.Context, out string, o ImageOptions) error {
 }
 
 // writeFleet copies the demo fleet into dir, edited.
-func writeFleet(dir, rel string, o ImageOptions) error {
+func writeFleet(dir, demo string, o ImageOptions) error {
 	if err := os.MkdirAll(filepath.Join(dir, "nodes"), 0o755); err != nil {
 		return err
 	}
-	demo := filepath.Join(rel, "..", "..", "images", "demo")
 	for name, edit := range map[string]func(map[string]any){"fleet.json": o.Fleet, "nodes/demo.json": o.Node} {
 		data, err := os.ReadFile(filepath.Join(demo, name))
 		if err != nil {
@@ -99,6 +108,9 @@ func writeFleet(dir, rel string, o ImageOptions) error {
 		}
 		if name == "fleet.json" {
 			v["upstream"] = o.Upstream
+			if o.Office != nil {
+				v["update"] = map[string]any{"urls": []string{o.Office.URL}}
+			}
 		}
 		if edit != nil {
 			edit(v)

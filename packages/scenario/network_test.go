@@ -1,0 +1,43 @@
+//go:build vm
+
+package scenario
+
+import (
+	"path/filepath"
+	"testing"
+
+	"micromirror/packages/vm"
+)
+
+// cable plugs the first card's cable in or pulls it out.
+func cable(t *testing.T, m *vm.VM, in bool) {
+	t.Helper()
+	if err := m.QMP(t.Context(), "set_link", map[string]any{"name": "net0", "up": in}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A node with fixed addresses of both families and no DHCP, whose cable is put in
+// after it has started, serves; it does so again after the cable was out.
+func TestStaticAddressesAndALateCable(t *testing.T) {
+	t.Parallel()
+	image := filepath.Join(t.TempDir(), "node.img")
+	err := Image(t.Context(), image, ImageOptions{Kind: Shipped, Node: func(n map[string]any) {
+		n["addresses"] = []string{"10.0.2.15/24", "fec0::15/64"}
+		n["gateways"] = []string{"10.0.2.2", "fe80::2"}
+		n["dns"] = []string{"10.0.2.3"}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := vm.Start(t, vm.Config{Image: image, NIC: "virtio-net-pci"}) // QEMU's e1000e keeps a pulled cable to itself
+	cable(t, m, false)
+	m.Wait(`mm netd: uplink wan0 .*carrier=false`)
+	cable(t, m, true)
+	m.Wait(`mm netd: address 10\.0\.2\.15/24 on wan0 gateway 10\.0\.2\.2`)
+	m.Get("/")
+	cable(t, m, false)
+	m.Wait(`mm netd: link is down: check the cable`)
+	cable(t, m, true)
+	m.Get("/")
+}
