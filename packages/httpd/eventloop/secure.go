@@ -20,7 +20,7 @@ type secure struct {
 
 const (
 	// burst is how much is sealed for one call.
-	burst = 4 * tlsrecord.MaxPlain
+	burst = 8 * tlsrecord.MaxPlain
 	// stageSize is room for a burst behind a head that waits for it.
 	stageSize = 2*burst + inlineBody
 	// crowded is how many sealed bytes a loop keeps for full sockets until it
