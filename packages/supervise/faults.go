@@ -20,6 +20,7 @@ import (
 //
 //	never-bless    the node is never healthy; a trial lasts 20 seconds
 //	quick-proof    a new release proves itself no longer than one that is known
+//	impatient      a node that is unhealthy is given up after one minute
 //	userland-hang  process 1 stops, and with it the watchdog's pings, once the
 //	               node has started
 //	sick-later     a blessed node becomes unhealthy for good; it is given up
@@ -38,6 +39,9 @@ func Faults(cmdline string, log *slog.Logger, checks []health.Check, t Timing) (
 	}
 	if slices.Contains(ordered, "quick-proof") {
 		t.Prove = t.Stable
+	}
+	if slices.Contains(ordered, "impatient") {
+		t.Cure = time.Minute
 	}
 	if slices.Contains(ordered, "sick-later") {
 		log.Warn("fault ordered: sick-later")

@@ -238,7 +238,7 @@ func (f *fleet) newBox(name, version string) *box {
 		f.t.Fatal(err)
 	}
 	b.write("node.json", nodeFile(name))
-	b.write("fleet.json", fleetFile("noc@example.net"))
+	b.write("fleet.json", f.file("noc@example.net"))
 	root1, err := os.ReadFile(f.repo.Root)
 	if err != nil {
 		f.t.Fatal(err)
@@ -252,8 +252,8 @@ func nodeFile(name string) string {
 	return fmt.Sprintf(`{"name":%q,"hardware":"qemu","addresses":["dhcp"],"projects":["debian"]}`, name)
 }
 
-func fleetFile(contact string) string {
-	return fmt.Sprintf(`{"domain":"example.net","upstream":"rsync.example.net","contact":%q}`, contact)
+func (f *fleet) file(contact string) string {
+	return fmt.Sprintf(`{"domain":"example.net","upstream":"rsync.example.net","contact":%q,"update":{"urls":[%q]}}`, contact, f.url)
 }
 
 func (b *box) nodeDir() string { return filepath.Join(b.perm, "node") }

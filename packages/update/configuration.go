@@ -90,7 +90,7 @@ func (u *Updater) configure(ctx context.Context, cat *Catalogue) error {
 	if f, ok := find(u.now().Config.Bad, sum); ok && f.Count >= maxTrials {
 		return fmt.Errorf("configuration %s failed here: %s", sum[:8], f.Reason)
 	}
-	if err := u.valid(set); err != nil {
+	if err := u.valid(ctx, set); err != nil {
 		return fmt.Errorf("configuration %s refused: %w", sum[:8], err)
 	}
 	return u.try(ctx, journal{Sum: sum, Files: changed}, set)
@@ -165,8 +165,9 @@ func fingerprint(set map[string][]byte) string {
 }
 
 // valid checks a set as the daemons will read it. Fields that this release does
-// not know are no fault: a newer desk wrote them.
-func (u *Updater) valid(set map[string][]byte) error {
+// not know are no fault: a newer desk wrote them. The update servers must answer:
+// without them the next mistake could not be mended.
+func (u *Updater) valid(ctx context.Context, set map[string][]byte) error {
 	dir, err := os.MkdirTemp("", "config-*")
 	if err != nil {
 		return err
@@ -195,6 +196,14 @@ func (u *Updater) valid(set map[string][]byte) error {
 	}
 	if c.Node.Name != u.Self.Name {
 		return fmt.Errorf("name: the file is for %q, this node is %q", c.Node.Name, u.Self.Name)
+	}
+	if slices.Equal(c.Fleet.Update.URLs, u.Channel.Bases) {
+		return nil
+	}
+	probe := *u.Channel
+	probe.Bases = c.Fleet.Update.URLs
+	if _, err := probe.Refresh(ctx, u.reference()); err != nil {
+		return fmt.Errorf("update.urls: %w", err)
 	}
 	return nil
 }

@@ -28,9 +28,9 @@ func TestConfigurationOverTheAir(t *testing.T) {
 	f := newFleet(t)
 	b := f.newBox("one", "2026.11.01")
 	b.boot()
-	f.config(fleetFile("new@example.net"), "one", "two")
+	f.config(f.file("new@example.net"), "one", "two")
 	b.settle()
-	if got := b.read("fleet.json"); got != fleetFile("new@example.net") || b.read("fleet.json.old") != fleetFile("noc@example.net") {
+	if got := b.read("fleet.json"); got != f.file("new@example.net") || b.read("fleet.json.old") != f.file("noc@example.net") {
 		t.Errorf("fleet.json = %s", got)
 	}
 	if b.restarts != 1 || b.boots != 1 || b.saved().Config.Applied == "" {
@@ -49,9 +49,9 @@ func TestConfigurationThatCostsTheGatewayComesBack(t *testing.T) {
 	f := newFleet(t)
 	b := f.newBox("one", "2026.11.01")
 	b.boot()
-	f.config(fleetFile("unplugged@example.net"), "one")
+	f.config(f.file("unplugged@example.net"), "one")
 	b.settle()
-	if got := b.read("fleet.json"); got != fleetFile("noc@example.net") {
+	if got := b.read("fleet.json"); got != f.file("noc@example.net") {
 		t.Errorf("fleet.json = %s", got)
 	}
 	if b.restarts != 2 || !strings.Contains(b.problem(), "failed here: the node did not get as well as it was: gateway is lost: no answer") {
@@ -64,27 +64,28 @@ func TestConfigurationThatCostsTheGatewayComesBack(t *testing.T) {
 	f.publish("2026.11.02")
 	b.settle()
 	b.runs("2026.11.02")
-	f.config(fleetFile("new@example.net"), "one")
+	f.config(f.file("new@example.net"), "one")
 	b.settle()
-	if got := b.read("fleet.json"); got != fleetFile("new@example.net") {
+	if got := b.read("fleet.json"); got != f.file("new@example.net") {
 		t.Errorf("fleet.json = %s", got)
 	}
 }
 
 func TestConfigurationThatIsRefused(t *testing.T) {
+	f := newFleet(t)
 	for name, c := range map[string]struct{ fleet, node, want string }{
-		"not JSON":     {"{", nodeFile("one"), "fleet.json:1"},
-		"wrong value":  {fleetFile("nobody"), nodeFile("one"), `contact: "nobody" is neither an e-mail address nor a URL`},
-		"another node": {fleetFile("noc@example.net"), nodeFile("two"), `the file is for "two", this node is "one"`},
+		"not JSON":         {"{", nodeFile("one"), "fleet.json:1"},
+		"wrong value":      {f.file("nobody"), nodeFile("one"), `contact: "nobody" is neither an e-mail address nor a URL`},
+		"another node":     {f.file("noc@example.net"), nodeFile("two"), `the file is for "two", this node is "one"`},
+		"no update server": {strings.Replace(f.file("noc@example.net"), f.url, "http://127.0.0.1:1/", 1), nodeFile("one"), "update.urls: http://127.0.0.1:1/"},
 	} {
-		f := newFleet(t)
 		b := f.newBox("one", "2026.11.01")
 		b.boot()
 		if _, err := f.repo.SetConfig(t.Context(), map[string][]byte{"config/fleet.json": []byte(c.fleet), "config/nodes/one.json": []byte(c.node)}); err != nil {
 			t.Fatal(err)
 		}
 		b.settle()
-		if b.restarts != 0 || b.read("fleet.json") != fleetFile("noc@example.net") || !strings.Contains(b.problem(), c.want) {
+		if b.restarts != 0 || b.read("fleet.json") != f.file("noc@example.net") || !strings.Contains(b.problem(), c.want) {
 			t.Errorf("%s: problem %q, fleet.json = %s", name, b.problem(), b.read("fleet.json"))
 		}
 	}
@@ -95,7 +96,7 @@ func TestConfigurationWithUnknownField(t *testing.T) {
 	f := newFleet(t)
 	b := f.newBox("one", "2026.11.01")
 	b.boot()
-	want := strings.Replace(fleetFile("noc@example.net"), "{", `{"later":[1],`, 1)
+	want := strings.Replace(f.file("noc@example.net"), "{", `{"later":[1],`, 1)
 	f.config(want, "one")
 	b.settle()
 	if got := b.read("fleet.json"); got != want {
@@ -112,7 +113,7 @@ func TestPowerCutDuringConfiguration(t *testing.T) {
 	b.fault = o.at
 	b.ends = func(kill func()) { o.kill = kill }
 	b.boot()
-	f.config(fleetFile("new@example.net"), "one")
+	f.config(f.file("new@example.net"), "one")
 	for range 20 {
 		o.mu.Lock()
 		o.fired = false
@@ -121,7 +122,7 @@ func TestPowerCutDuringConfiguration(t *testing.T) {
 		b.step()
 		if b.boots > before {
 			cuts++
-			if got := b.read("fleet.json"); got != fleetFile("noc@example.net") {
+			if got := b.read("fleet.json"); got != f.file("noc@example.net") {
 				t.Fatalf("after %d cuts fleet.json = %s", cuts, got)
 			}
 		}

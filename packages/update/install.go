@@ -39,14 +39,15 @@ func (u *Updater) download(ctx context.Context, cat *Catalogue, r *rollout.Rollo
 		if err := u.fault(ctx, "downloading"); err != nil {
 			return err
 		}
-		rel, err = u.describe(ctx, cat, r)
+		described, err := u.describe(ctx, cat, r)
 		if err != nil {
 			return err
 		}
-		if err := u.makeRoom(rel); err != nil {
+		rel = described
+		if err := u.makeRoom(described); err != nil {
 			return err
 		}
-		return u.fetch(ctx, cat, rel)
+		return u.fetch(ctx, cat, described)
 	})
 	return rel, err
 }
@@ -172,7 +173,7 @@ func (u *Updater) fetch(ctx context.Context, cat *Catalogue, rel *release.Releas
 	for _, f := range travelling(rel) {
 		total += f.Size
 	}
-	daemon.Notice(u.Log, fmt.Sprintf("downloading %s: 0 of %d MiB", rel.Version, total>>20))
+	defer u.progress(rel, total)()
 	var sum fetch.Stats
 	start := time.Now()
 	for _, f := range travelling(rel) {
@@ -187,6 +188,40 @@ func (u *Updater) fetch(ctx context.Context, cat *Catalogue, rel *release.Releas
 	daemon.Notice(u.Log, fmt.Sprintf("downloading %s: %d of %d MiB", rel.Version, got>>20, total>>20),
 		"received_bytes", sum.Bytes, "reused_bytes", sum.Reused, "resumed_bytes", sum.Resumed, "seconds", int(time.Since(start).Seconds()))
 	return nil
+}
+
+// progressEvery is how often people hear of a download.
+const progressEvery = 30 * time.Second
+
+// progress tells how much is there, until it is stopped.
+func (u *Updater) progress(rel *release.Release, total int64) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	tell := func() {
+		var have int64
+		for _, f := range travelling(rel) {
+			have += min(allocated(filepath.Join(u.dir(rel.Version), f.Name)), f.Size)
+		}
+		daemon.Notice(u.Log, fmt.Sprintf("downloading %s: %d of %d MiB", rel.Version, have>>20, total>>20))
+	}
+	tell()
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				tell()
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 func (u *Updater) fetchFile(ctx context.Context, cat *Catalogue, version, name string) (fetch.Stats, error) {

@@ -89,11 +89,11 @@ func faulty(t *testing.T, point, kind string) string {
 		b.settle()
 	}
 	if point == "config-returning" {
-		f.config(fleetFile("unplugged@example.net"), b.name)
+		f.config(f.file("unplugged@example.net"), b.name)
 		b.settle()
 	}
 	sign := b.problem()
-	f.config(fleetFile("new@example.net"), b.name)
+	f.config(f.file("new@example.net"), b.name)
 	f.publish("2026.11.03")
 	for range 30 {
 		b.step()
@@ -111,7 +111,7 @@ func faulty(t *testing.T, point, kind string) string {
 	if s := b.saved(); s.State != Good || s.Slot != b.slot {
 		t.Errorf("state %+v, slot %s", s, b.slot)
 	}
-	if got := b.read("fleet.json"); got != fleetFile("new@example.net") {
+	if got := b.read("fleet.json"); got != f.file("new@example.net") {
 		t.Errorf("configuration %s, problem %q, console:\n%s", got, b.problem(), b.console.String())
 	}
 	if entries, err := slot.List(string(b.esp)); err != nil || len(entries) != 2 {

@@ -42,13 +42,15 @@ func (u *Updater) check(ctx context.Context) (cat *Catalogue, r *rollout.Rollout
 		if err := u.fault(ctx, "checking"); err != nil {
 			return err
 		}
-		if cat, err = u.Channel.Refresh(ctx, at); err != nil {
+		newest, err := u.Channel.Refresh(ctx, at)
+		if err != nil {
 			return err
 		}
-		if _, ok := cat.Find(rollout.Target); !ok {
+		cat = newest
+		if !has(newest, rollout.Target) {
 			return nil
 		}
-		b, err := cat.Read(ctx, rollout.Target, rollout.MaxSize)
+		b, err := newest.Read(ctx, rollout.Target, rollout.MaxSize)
 		if err == nil {
 			r, err = rollout.Parse(b)
 		}

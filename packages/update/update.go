@@ -75,9 +75,9 @@ const maxWait = 25 * time.Hour
 // Updater keeps a node up to date. Its fields are set before Resume.
 type Updater struct {
 	Self    Self
-	State   string   // directory
-	Status  string   // file
-	Off     string   // why the node takes no updates; empty if it does
+	State   string // directory
+	Status  string // file
+	Off     string // why the node takes no updates; empty if it does
 	Channel *Channel
 	Fetch   func(ctx context.Context, j fetch.Job) (fetch.Stats, error)
 	Clock   func() (now time.Time, trusted bool)
