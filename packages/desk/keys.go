@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"micromirror/packages/repository"
 )
@@ -93,6 +94,9 @@ touch.`,
 				return err
 			}
 			text := fmt.Sprintf("%s: replaced %s\n\n%s", args[0], strings.Join(shortIDs(gone), ", "), keyTable(roles))
+			if args[0] == metadata.ROOT {
+				text += "\nNext: move each new root key to a medium of its own.\n"
+			}
 			return s.answer(c, map[string]any{"role": args[0], "gone": gone, "roles": roles}, text)
 		},
 	}

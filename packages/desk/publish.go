@@ -50,6 +50,27 @@ order:
 	c.Flags().StringVar(&folder, "release", "build/release", "folder of the release")
 	c.Flags().BoolVar(&build, "build", false, "build the release first")
 	c.Flags().StringVar(&source, "source", ".", "source tree to build")
+	c.AddCommand(d.removeCommand())
+	return c
+}
+
+func (d *desk) removeCommand() *cobra.Command {
+	var s site
+	c := &cobra.Command{
+		Use:   "remove VERSION",
+		Short: "take an old release out of the update repository",
+		Long: `Take a release out of the update repository and remove its files. Nodes cannot go
+back to it any more, so keep the last few.`,
+		Example: "  mirrorctl release remove 2026.10.1-0123abcdef --fleet fleet",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := d.repository(&s).RemoveRelease(c.Context(), args[0]); err != nil {
+				return err
+			}
+			return s.answer(c, map[string]string{"removed": args[0]}, args[0]+": removed\n")
+		},
+	}
+	s.flags(c, false)
 	return c
 }
 

@@ -101,6 +101,11 @@ func TestReleaseCommand(t *testing.T) {
 			t.Errorf("output = %s, want %s", out, want)
 		}
 	}
+	o.ok("rollout", "start", "8", "--canary", "one")
+	o.refused([]string{"in force"}, "release", "remove", "8")
+	if out := o.ok("release", "remove", "7"); out != "7: removed\n" {
+		t.Errorf("output = %s", out)
+	}
 	o.refused([]string{"release.json", "make image"}, "release", "--release", t.TempDir())
 	write(t, filepath.Join(dir, "vmlinuz"), "damaged")
 	o.refused([]string{"vmlinuz"}, "release", "--release", dir)

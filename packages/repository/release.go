@@ -3,9 +3,11 @@ package repository
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -56,6 +58,40 @@ func (r *Repository) AddRelease(ctx context.Context, dir string) (rel *release.R
 		return err
 	})
 	return rel, added, err
+}
+
+// RemoveRelease takes a release out of the repository and removes its files. The
+// one that nodes are to run stays.
+func (r *Repository) RemoveRelease(ctx context.Context, version string) error {
+	return r.change(ctx, "remove release", func(s *set) error {
+		rels, err := r.releases(s)
+		if err != nil {
+			return err
+		}
+		folder := ReleaseTarget(version, "")
+		files := filepath.Join(r.Dir, "targets", filepath.FromSlash(folder))
+		if _, err := find(rels, version); err != nil && !leftOver(version, files) {
+			return err
+		}
+		now, err := r.rollout(s)
+		if err != nil && !errors.Is(err, ErrNoTarget) {
+			return err
+		}
+		if now != nil && now.Version == version {
+			return fmt.Errorf("%s is what the roll-out in force tells nodes to run: begin another one first", version)
+		}
+		if _, err := r.publish(s, nil, func(target string) bool { return strings.HasPrefix(target, folder) }); err != nil {
+			return err
+		}
+		return os.RemoveAll(files)
+	})
+}
+
+// leftOver reports whether a release's folder is what an interrupted removal, or
+// addition, left.
+func leftOver(version, folder string) bool {
+	_, err := os.Stat(folder)
+	return err == nil && targetForm.MatchString(version) && !strings.Contains(version, "/")
 }
 
 // described returns the description of a release that is there already.

@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +97,27 @@ func TestReleaseOnce(t *testing.T) {
 	b.must(os.WriteFile(filepath.Join(dir, release.KernelFile), []byte("damaged"), 0o644))
 	_, _, err = b.AddRelease(t.Context(), dir)
 	wantError(t, err, release.KernelFile)
+}
+
+func TestRemoveRelease(t *testing.T) {
+	b := newBench(t)
+	b.release("1", -2)
+	b.release("11", -1)
+	b.rollout("11", 100)
+	wantError(t, b.RemoveRelease(t.Context(), "11"), "in force", "another one first")
+	for _, bad := range []string{"2", "", ".", "..", "../..", "1/."} {
+		wantError(t, b.RemoveRelease(t.Context(), bad), fmt.Sprintf("%q is not published", bad), "1, 11")
+	}
+	b.must(b.RemoveRelease(t.Context(), "1"))
+	rels, err := b.Releases()
+	b.must(err)
+	if len(rels) != 1 || rels[0].Version != "11" {
+		t.Errorf("releases afterwards: %+v", rels)
+	}
+	if _, err := os.Stat(filepath.Join(b.Dir, "targets", "releases", "1")); err == nil {
+		t.Error("its files are still there")
+	}
+	b.client().want(ReleaseTarget("11", release.RootFile), "root.img of 11")
 }
 
 func TestReleasesByAge(t *testing.T) {

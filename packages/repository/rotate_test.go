@@ -290,6 +290,26 @@ func (b *bench) copyIsNewest() {
 	}
 }
 
+// TestInterruptedRemoval: the release is gone for nodes before its files are.
+func TestInterruptedRemoval(t *testing.T) {
+	b := newBench(t)
+	b.release("0", -1)
+	b.release("1", 0)
+	folder := filepath.Join(b.Dir, "targets", "releases", "0")
+	remove := func() error { return b.RemoveRelease(t.Context(), "0") }
+	if interrupted(b, 3, remove) {
+		t.Fatal("fewer than three writes")
+	}
+	if _, err := os.Stat(folder); err != nil {
+		t.Error(err)
+	}
+	b.must(remove())
+	if _, err := os.Stat(folder); err == nil {
+		t.Error("its files are still there")
+	}
+	wantError(t, remove(), `"0" is not published`)
+}
+
 func TestInterruptedInit(t *testing.T) {
 	for stop := 1; stop < 10; stop++ {
 		b := &bench{t: t, Repository: At(t.TempDir())}
