@@ -81,8 +81,17 @@ func count(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
+// steps are the states of updated on the way to a release, in words.
+var steps = map[string]string{
+	"downloading": "downloading %s",
+	"installing":  "installing %s",
+	"waiting":     "%s is installed, and starts in the maintenance window",
+	"rebooting":   "restarting into %s",
+	"trial":       "trying %s",
+}
+
 // busy reports whether a release is on its way.
-func (u *Update) busy() bool { return u != nil && u.Target != "" && u.Target != u.Version }
+func (u *Update) busy() bool { return u != nil && u.Target != "" && steps[u.State] != "" }
 
 // first reports whether a project is being fetched for the first time.
 func (s *Status) first() bool {
@@ -229,15 +238,17 @@ func (n *Network) gateways() string {
 }
 
 func (u *Update) text(now time.Time) string {
-	look := ""
+	look := "not looked yet"
 	if !u.LastCheck.IsZero() {
 		look = "looked " + age.Text(now.Sub(u.LastCheck)) + " ago"
 	}
 	switch {
 	case u.busy():
-		return join(", ", u.State+" "+u.Target, look)
-	case look == "":
-		return "not looked yet"
+		return fmt.Sprintf(steps[u.State], u.Target)
+	case u.State == "failed" && u.Target != "":
+		return u.Target + " did not work here and was given up"
+	case u.Error != "":
+		return clip(u.Error, longest)
 	}
 	return "nothing newer, " + look
 }

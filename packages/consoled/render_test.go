@@ -102,7 +102,15 @@ var screens = map[string]func(s *Status){
 		s.Projects[1].Progress = &status.Progress{Phase: "list"}
 		s.Projects[2].Serving = false
 	},
-	"updating": func(s *Status) { s.Update.State, s.Update.Target = "download", "2026.12.01-abcdef0123" },
+	"updating":     func(s *Status) { s.Update.State, s.Update.Target = "downloading", "2026.12.01-abcdef0123" },
+	"update-waits": func(s *Status) { s.Update.State, s.Update.Target = "waiting", "2026.12.01-abcdef0123" },
+	"update-given-up": func(s *Status) {
+		s.Update.State, s.Update.Target = "failed", "2026.12.01-abcdef0123"
+		s.ill(Outcome{"update", "warn", "release 2026.12.01-abcdef0123 failed its trial here"})
+	},
+	"updates-off": func(s *Status) {
+		s.Update = &Update{State: "idle", Error: "off, the fleet file names no update server"}
+	},
 	"disk-failing": func(s *Status) {
 		s.ill(Outcome{"wear", "fail", "Samsung SSD 870 EVO 2TB, serial number S6PNNS0T: the disk expects to fail soon"})
 		s.Health.Checks[1] = Outcome{}
@@ -167,6 +175,7 @@ func FuzzRender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, word, reason, check, outcome string, number int64) {
 		s := well()
 		s.Sponsor, s.Name, s.Network.MAC, s.Update.Target = word, word, word, reason
+		s.Update.State = check
 		s.ill(Outcome{check, outcome, reason})
 		s.Projects[0].Progress = &status.Progress{Phase: word, BytesDone: number, BytesTotal: number / 2, BytesPerSecond: number, ETASeconds: number}
 		for i, l := range Render(s) {

@@ -32,6 +32,8 @@ func Update(file string, now func() time.Time) func(context.Context) error {
 			return Warning(errors.New(u.Error))
 		case !u.LastCheck.IsZero() && passed > silence:
 			return Warning(fmt.Errorf("last look for releases %s ago", age.Text(passed)))
+		case u.State == "failed" && u.Target != "":
+			return Warning(fmt.Errorf("release %s failed its trial here", u.Target))
 		case u.Target != "" && u.Target != u.Version:
 			return Fact(u.State + " " + u.Target)
 		}
