@@ -102,7 +102,7 @@ var advice = map[string][2]string{
 	"watchdog":    {"Nothing restarts this box if it hangs: %s.", "Nothing now. If the picture ever stands still, switch the box off and on; %s."},
 	"temperature": {"It is too hot: %s.", "Check that the fan turns, that air gets through, and how warm the room is; %s if all is well."},
 	"clock":       {"The time may be wrong: %s.", "Let this box reach time servers (UDP port 123 out); %s if that is allowed already."},
-	"update":      {"New releases cannot be fetched: %s.", "Nothing if it passes; %s if this stays for a week."},
+	"update":      {"Updates: %s.", "Nothing now: this box works on with the release that it has; %s if this stays for a week."},
 	"updater":     {"The installing of new releases hangs: %s.", "Nothing yet: the box restarts by itself; %s if this comes back."},
 	"boot":        {"The box does not find its own disk: %s.", "The disk or its cable is loose or broken; %s."},
 }
