@@ -72,7 +72,8 @@ func (e *ESP) Boot(running slot.Name) (Boot, string, error) {
 	for _, entry := range entries {
 		if entry.Slot == running {
 			b.Generation, b.TriesLeft = entry.Generation, entry.TriesLeft
-			b.Trial = entry.Counted && (entry.TriesLeft > 0 || other)
+			b.Last = entry.Bad() && !other
+			b.Trial = entry.Counted && !b.Last
 			return b, entry.Release, err
 		}
 	}

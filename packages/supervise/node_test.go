@@ -107,7 +107,7 @@ func TestBootWithoutAnotherSlot(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if b, _, err := e.Boot(slot.A); err != nil || b.Trial != c.want {
+		if b, _, err := e.Boot(slot.A); err != nil || b.Trial != c.want || b.Last == c.want {
 			t.Errorf("%s: %+v, %v", name, b, err)
 		}
 	}
@@ -291,4 +291,26 @@ func TestTrimIsWeekly(t *testing.T) {
 			t.Errorf("%d trims, %d growths", trims, grows)
 		}
 	})
+}
+
+// The file server is waited for until it has gone, the others are left alone.
+func TestDrain(t *testing.T) {
+	proc := t.TempDir()
+	for pid, program := range map[string]string{"7": "/user/httpd", "8": "/user/syncd", "9": "/gokrazy/httpd"} {
+		put(t, filepath.Join(proc, pid), map[string]string{"cmdline": program + "\x00-x"})
+	}
+	var killed []int
+	s := Services{Proc: proc, Dir: "/user", Self: 1, Kill: func(pid int) error {
+		killed = append(killed, pid)
+		time.AfterFunc(10*time.Millisecond, func() { os.RemoveAll(filepath.Join(proc, "7")) })
+		return nil
+	}}
+	if err := s.Drain(t.Context(), "httpd"); err != nil || !slices.Equal(killed, []int{7}) {
+		t.Errorf("killed %v, %v", killed, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s.Kill = func(int) error { cancel(); return nil }
+	if err := s.Drain(ctx, "syncd"); !errors.Is(err, context.Canceled) {
+		t.Errorf("one that does not end: %v", err)
+	}
 }

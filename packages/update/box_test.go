@@ -341,8 +341,7 @@ func (b *box) start() {
 	}
 	root := b.read("root.json")
 	log := daemon.NewLog("updated", io.Discard, &b.console)
-	var u *Updater
-	u = &Updater{
+	u := &Updater{
 		Self:  Self{Name: b.name, Hardware: "qemu", Version: b.version, Built: built(b.version), Slot: b.slot, Boot: fmt.Sprint(b.boots)},
 		State: b.state(), Status: filepath.Join(b.perm, "run", "update.json"),
 		Channel: &Channel{Bases: b.bases, Root: []byte(root), Dir: filepath.Join(b.state(), "tuf"), Limit: time.Minute},

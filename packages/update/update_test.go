@@ -2,11 +2,15 @@ package update
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"micromirror/packages/repository"
 	"micromirror/packages/rollout"
 	"micromirror/packages/slot"
 )
@@ -146,5 +150,75 @@ func TestPowerCutWhileWaitingStartsTheTrial(t *testing.T) {
 	b.runs("2026.11.02")
 	if s := b.saved(); s.State != Good {
 		t.Errorf("state %+v", s)
+	}
+}
+
+// What does not fit is not begun.
+func TestReleaseThatDoesNotFit(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.boot()
+	if _, _, err := f.repo.AddRelease(t.Context(), f.make("2026.11.02", 6)); err != nil {
+		t.Fatal(err)
+	}
+	f.decide(rollout.Rollout{Version: "2026.11.02", Percent: 100})
+	b.settle()
+	b.runs("2026.11.01")
+	b.untouched()
+	if want := "root.img has 1228800 bytes, the slot's partition only 1048576"; !strings.Contains(b.problem(), want) {
+		t.Errorf("problem %q, want one with %q", b.problem(), want)
+	}
+	// Leftovers of other releases are removed, and the next one that fits is taken.
+	f.publish("2026.11.03")
+	b.settle()
+	b.runs("2026.11.03")
+	if left, err := os.ReadDir(filepath.Join(b.state(), "download")); err == nil {
+		t.Errorf("left of the downloads: %v", left)
+	}
+}
+
+// The decision may say less than the release itself.
+func TestReleaseForOtherHardware(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.boot()
+	if _, _, err := f.repo.AddRelease(t.Context(), f.make("2026.11.02", 1, "r220")); err != nil {
+		t.Fatal(err)
+	}
+	f.decide(rollout.Rollout{Version: "2026.11.02", Percent: 100, Hardware: []string{"qemu"}})
+	b.settle()
+	b.untouched()
+	if !strings.Contains(b.problem(), `for other hardware than "qemu"`) {
+		t.Errorf("problem %q", b.problem())
+	}
+}
+
+func TestOff(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.boot()
+	b.u.Off = "the node has no root.json"
+	f.publish("2026.11.02")
+	b.settle()
+	b.untouched()
+	if got := b.u.status().Error; got != "off, the node has no root.json" {
+		t.Errorf("status error %q", got)
+	}
+}
+
+// The keys change, one of the root keys is lost: nodes follow the chain of roots.
+func TestNodesFollowNewKeys(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.boot()
+	b.settle()
+	for i, role := range repository.Roles() {
+		if _, err := f.repo.RotateKey(t.Context(), role, ""); err != nil {
+			t.Fatalf("%s: %v", role, err)
+		}
+		version := fmt.Sprintf("2026.11.%02d", i+2)
+		f.publish(version)
+		b.settle()
+		b.runs(version)
 	}
 }
