@@ -150,6 +150,8 @@ func TestRefusals(t *testing.T) {
 		{"-c", "The server is configured to refuse --checksum (-c)"},
 		{"-z", "The server is configured to refuse --compress (-z)"},
 		{"--compress-choice=zlib", "The server is configured to refuse --compress (-z)"},
+		{"--compress-level=0", "The server is configured to refuse --compress (-z)"},
+		{"--checksum-choice=sha1", "unknown checksum name: sha1"},
 		{"-X", "The server is configured to refuse --xattrs (-X)"},
 		{"-A", "The server is configured to refuse --acls (-A)"},
 		{"--remote-option=--nonsense", "on remote machine: --nonsense: unknown option"},

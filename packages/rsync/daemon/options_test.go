@@ -44,6 +44,7 @@ func TestParseOptions(t *testing.T) {
 		"--delete-before": "The server is configured to refuse --delete-before",
 		"--backup-dir=/x": "The server is configured to refuse --backup-dir",
 		"--iconv=utf8":    "The server is configured to refuse --iconv",
+		"--zl=1":          "The server is configured to refuse --compress (-z)",
 	} {
 		err := new(options).parse([]string{args}, []string{"checksum", "delete-b*", "backup-dir"})
 		if err == nil || err.Error() != want {

@@ -5,26 +5,27 @@ import (
 	"strings"
 )
 
-// Options that do not concern a sender: without and with an argument.
+// Options that do not concern a sender: without and with an argument. One would:
+// delete-missing-args makes rsync's sender name what is missing, so that it is
+// deleted. Here what is missing is an error as without the option, and stays.
 const (
 	quietFlags = `backup update keep-dirlinks:K prune-empty-dirs:m omit-dir-times:O omit-link-times:J
  whole-file:W executability:E ignore-times:I one-file-system:x sparse:S verbose:v quiet:q human-readable:h
  fuzzy:y force delete delete-before delete-during del delete-delay delete-after size-only stats
  super fake-super partial progress delay-updates safe-links munge-links use-qsort qsort existing
  ignore-non-existing ignore-existing fsync inc-recursive i-r implied-dirs i-d preallocate open-noatime mkpath
- itemize-changes:i msgs2stderr motd 8-bit-output:8 ipv4:4 ipv6:6 old-args trust-sender blocking-io
+ itemize-changes:i delete-missing-args msgs2stderr motd 8-bit-output:8 ipv4:4 ipv6:6 old-args trust-sender blocking-io
  old-dirs old-d`
 	quietArgs = `bwlimit block-size:B backup-dir suffix skip-compress max-alloc max-delete min-size max-size
  modify-window:@ partial-dir compare-dest copy-dest link-dest usermap groupmap chown temp-dir:T info debug stderr
- log-format out-format contimeout stop-after stop-at time-limit compress-level zl compress-threads zt
+ log-format out-format contimeout stop-after stop-at time-limit compress-threads zt
  outbuf port address sockopts protocol chmod rsync-path only-write-batch`
 )
 
 // refusedAlways are options that a mirror's daemon cannot honour: without and
 // with an argument.
 const (
-	refusedFlags = `acls:A xattrs:X atimes:U crtimes:N copy-devices write-devices insecure-links cvs-exclude:C
- delete-missing-args`
+	refusedFlags = `acls:A xattrs:X atimes:U crtimes:N copy-devices write-devices insecure-links cvs-exclude:C`
 	refusedArgs = `iconv log-file log-file-format exclude-from include-from read-batch write-batch early-input copy-as
  confine-root password-file remote-option:M`
 )
@@ -54,7 +55,7 @@ func (o *options) table() map[string]*option {
 		"filter": {short: 'f', value: o.filter.Add}, "exclude": {value: o.filter.Exclude},
 		"include":  {value: o.filter.Include},
 		"compress": {short: 'z', act: refuseCompress}, "new-compress": {act: refuseCompress},
-		"old-compress": {act: refuseCompress}, "compress-choice": {value: o.setCompress}, "zc": {value: o.setCompress},
+		"old-compress": {act: refuseCompress}, "compress-level": {value: refuseLevel}, "zl": {value: refuseLevel}, "compress-choice": {value: o.setCompress}, "zc": {value: o.setCompress},
 		"daemon": {act: hack}, "config": {value: hackValue}, "dparam": {value: hackValue}, "detach": {act: hack},
 	}
 	o.addQuiet(t)
@@ -140,6 +141,9 @@ func (o *options) setCompress(v string) error {
 }
 
 func refuseCompress() error { return refused("compress", 'z') }
+
+// refuseLevel refuses what a client sends only if it compresses.
+func refuseLevel(string) error { return refuseCompress() }
 
 func hack() error { return optionError("Attempt to hack rsync thwarted!") }
 

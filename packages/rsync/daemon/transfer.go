@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -39,15 +40,15 @@ func (c *conn) transfer() error {
 	if opts.timeout > 0 {
 		c.timeout = min(c.timeout, time.Duration(opts.timeout)*time.Second)
 	}
-	sums, format, err := c.negotiate(opts)
-	if err != nil {
+	if optErr != nil {
+		opts.info = "" // nothing is negotiated with a client that is turned away
+	}
+	sums, format, sumErr := c.negotiate(opts)
+	if err := c.r.Err(); err != nil {
 		return err
 	}
 	c.startMultiplex()
-	if optErr == nil {
-		optErr = opts.check()
-	}
-	if optErr != nil {
+	if optErr = cmp.Or(optErr, opts.check(), sumErr); optErr != nil {
 		return c.reject(exitUnsupported, "rsync: "+optErr.Error())
 	}
 	if !opts.sender {
@@ -94,7 +95,7 @@ func (o *options) check() error {
 }
 
 // negotiate sends compatibility flags, agrees on the checksum, and sends the
-// seed.
+// seed. Its error is for the client, too.
 func (c *conn) negotiate(o *options) (checksum.Sums, flist.Format, error) {
 	f := flist.Format{
 		Protocol: c.protocol, Links: o.links, HardLinks: o.hardLinks, Owner: o.owner, Group: o.group,
@@ -102,9 +103,6 @@ func (c *conn) negotiate(o *options) (checksum.Sums, flist.Format, error) {
 	}
 	flags := c.compatFlags(o, &f)
 	choice, err := c.chooseSum(o, flags&wire.CompatVarintFlistFlags != 0)
-	if err != nil {
-		return checksum.Sums{}, f, err
-	}
 	seed := int32(o.seed)
 	if seed == 0 {
 		var b [4]byte
@@ -120,7 +118,7 @@ func (c *conn) negotiate(o *options) (checksum.Sums, flist.Format, error) {
 	if o.checksum {
 		f.Checksum = sums.Size()
 	}
-	return sums, f, c.r.Err()
+	return sums, f, err
 }
 
 // compatFlags sends what both sides can do, since protocol 30.
@@ -158,9 +156,6 @@ func (c *conn) chooseSum(o *options, negotiated bool) (string, error) {
 	c.w.Vstring(checksum.Names())
 	const longest = 256
 	theirs := c.r.Vstring(longest)
-	if err := c.r.Err(); err != nil {
-		return "", err
-	}
 	return checksum.Choose(theirs, nil)
 }
 
