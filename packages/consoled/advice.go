@@ -13,15 +13,19 @@ type Problem struct {
 	Bad  bool   // the node does not do its job, or soon will not
 }
 
-// starting is how long a node may take to get everything going.
-const starting = 2 * time.Minute
+// starting is how long a node may take to get everything going, once this program
+// runs; after fresh that is no start any more.
+const (
+	starting = 2 * time.Minute
+	fresh    = 15 * time.Minute
+)
 
 // quiet is the age from which the health report no longer counts.
 const quiet = 5 * time.Minute
 
 // Starting reports whether the node has not had the time to be well yet.
 func (s *Status) Starting() bool {
-	return s.Up < starting && (s.Health == nil || !s.Health.Healthy || len(s.findings()) > 0)
+	return s.Up < fresh && s.Running < starting && (s.Health == nil || !s.Health.Healthy || len(s.findings()) > 0)
 }
 
 // Problems says what is wrong, worst first. While the node starts only that
@@ -52,24 +56,45 @@ func (s *Status) findings() (list []Problem) {
 	if s.Health == nil || s.Now.Sub(s.Health.Time) > quiet {
 		return append(list, Problem{What: "This box does not watch its own health at the moment.", Do: "Switch it off and on if this lasts for ten minutes."})
 	}
+	var late []Outcome
 	for _, o := range s.Health.Checks {
-		if o.Name == "gateway" && s.Network != nil && s.Network.Mode == "rescue" {
-			continue // said with the address
-		}
-		if o.Status == "fail" || o.Status == "warn" {
+		switch {
+		case o.Status != "fail" && o.Status != "warn":
+		case o.Name == "gateway" && s.Network != nil && s.Network.Mode == "rescue": // said with the address
+		case strings.HasPrefix(o.Name, projectCheck):
+			late = append(late, o)
+		default:
 			list = append(list, s.explain(o))
 		}
 	}
+	if len(late) > 0 {
+		list = append(list, projects(late))
+	}
 	return list
+}
+
+// projectCheck begins the names of the projects' checks.
+const projectCheck = "project "
+
+// projects makes one problem of those of several projects: as a rule they have
+// one cause.
+func projects(late []Outcome) Problem {
+	var names []string
+	for _, o := range late {
+		names = append(names, strings.TrimPrefix(o.Name, projectCheck))
+	}
+	return Problem{
+		What: "Not up to date: " + strings.Join(names, ", ") + ": " + late[0].Reason + ".",
+		Do:   "Nothing here if the network is well: it is tried again by itself.",
+	}
 }
 
 // explain puts a check's outcome into plain words.
 func (s *Status) explain(o Outcome) Problem {
 	bad := o.Status == "fail"
-	name, of, _ := strings.Cut(o.Name, " ")
-	service, _, _ := strings.Cut(name, "-")
+	service, _, _ := strings.Cut(o.Name, "-")
 	if s.Network != nil {
-		switch name {
+		switch o.Name {
 		case "link":
 			return s.link()
 		case "address":
@@ -83,13 +108,11 @@ func (s *Status) explain(o Outcome) Problem {
 		return Problem{"The web server does not answer: " + o.Reason + ".", "Nothing yet: the box restarts by itself if this lasts ten minutes.", bad}
 	case "rsync":
 		return Problem{"The rsync server does not answer: " + o.Reason + ".", "Nothing yet: the box restarts by itself if this lasts ten minutes.", bad}
-	case "project":
-		return Problem{of + ": " + o.Reason + ".", "Nothing here: it is tried again by itself.", bad}
 	}
-	if words, ok := advice[name]; ok {
+	if words, ok := advice[o.Name]; ok {
 		return Problem{fmt.Sprintf(words[0], o.Reason), fmt.Sprintf(words[1], s.asks()), bad}
 	}
-	return Problem{What: name + ": " + o.Reason + ".", Bad: bad}
+	return Problem{What: o.Name + ": " + o.Reason + ".", Bad: bad}
 }
 
 // advice holds, by check, what is wrong (with the reason put in) and what to do
@@ -143,9 +166,13 @@ func (s *Status) address(reason string) Problem {
 }
 
 func (s *Status) gateway(reason string) Problem {
-	return Problem{
+	p := Problem{
 		"Network: " + reason + ".",
 		"Check that the switch port is in the right network (VLAN) and that the gateway is right; " + s.asks() + " if it is not.",
 		!s.Network.connected(),
 	}
+	if n := len(s.Network.Gateways); p.Bad && n > 0 {
+		p.What = "The network's gateway does not answer: " + s.Network.Gateways[0].Address.String() + "."
+	}
+	return p
 }

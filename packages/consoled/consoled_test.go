@@ -70,8 +70,12 @@ func TestGather(t *testing.T) {
 		Now: func() time.Time { return noon }, Up: func() time.Duration { return time.Hour },
 	}
 	got := s.Gather()
-	if got.Name != "fra1" || got.Up != time.Hour || got.Health.fact("space") != "much" || !got.Network.connected() || got.Update != nil {
+	if got.Name != "fra1" || got.Up != time.Hour || got.Running != 0 || got.Health.fact("space") != "much" || !got.Network.connected() || got.Update != nil {
 		t.Errorf("status %+v", got)
+	}
+	s.Up = func() time.Duration { return 2 * time.Hour }
+	if again := s.Gather(); again.Running != time.Hour {
+		t.Errorf("running for %v", again.Running)
 	}
 	want := []Project{{State: state, Progress: &status.Progress{Phase: "list"}}, {State: status.State{Name: "damaged", Status: status.Never, Serving: true}}}
 	if d := cmp.Diff(want, got.Projects); d != "" {

@@ -22,7 +22,7 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 // well is a node without any trouble.
 func well() Status {
 	return Status{
-		Now: noon, Up: 75 * time.Hour, Name: "fra1.mirror.example", Sponsor: "Example Networks GmbH", Contact: "noc@mirror.example",
+		Now: noon, Up: 75 * time.Hour, Running: 75 * time.Hour, Name: "fra1.mirror.example", Sponsor: "Example Networks GmbH", Contact: "noc@mirror.example",
 		Model: "HP t620 thin client", Version: "2026.11.21-0123456789", Upstream: "mirror.fcix.net", Broker: "mqtt.mirror.example:8883",
 		Health: decode[Health](`{"time": "2026-11-22T11:59:50Z", "slot": "a", "version": "2026.11.21-0123456789", "healthy": true, "checks": [
 			{"name": "space", "status": "ok", "reason": "312.4 of 1807.2 GiB free"},
@@ -59,10 +59,10 @@ func (s *Status) ill(outcomes ...Outcome) { s.Health.Checks = append(s.Health.Ch
 var screens = map[string]func(s *Status){
 	"all-well": func(*Status) {},
 	"starting": func(s *Status) {
-		s.Up, s.Health, s.Network, s.Update = 20*time.Second, nil, nil, nil
+		s.Up, s.Running, s.Health, s.Network, s.Update = 40*time.Second, 20*time.Second, nil, nil, nil
 	},
 	"starting-without-cable": func(s *Status) {
-		s.Up, s.Health, s.Update = 20*time.Second, nil, nil
+		s.Up, s.Running, s.Health, s.Update = 40*time.Second, 20*time.Second, nil, nil
 		s.Network.Carrier, s.Network.Gateways = false, nil
 	},
 	"no-link": func(s *Status) {
@@ -125,6 +125,19 @@ var screens = map[string]func(s *Status){
 			Outcome{"ext4", "warn", "3 file system errors on sda4; the next boot repairs them"},
 			Outcome{"update", "warn", "signature of timestamp.json"}, Outcome{"novel", "warn", "never heard of"},
 			Outcome{"project debian", "warn", "last synchronised 3 days ago: connection reset"})
+	},
+	"upstream-down": func(s *Status) {
+		for _, name := range []string{"debian", "epel-amd64", "ubuntu-releases"} {
+			s.ill(Outcome{"project " + name, "warn", "never synchronised: connect to 10.0.2.2:1: connection refused"})
+		}
+	},
+	"slow-start": func(s *Status) {
+		s.Up, s.Running = 10*time.Minute, 100*time.Second
+		s.ill(Outcome{"http-ipv4", "fail", "connection refused"})
+	},
+	"ill-screen-restarted": func(s *Status) {
+		s.Running = time.Second
+		s.ill(Outcome{"http-ipv4", "fail", "connection refused"})
 	},
 	"many-projects": func(s *Status) {
 		for _, name := range []string{"almalinux", "archlinux", "fedora-amd64", "gimp", "kali-images", "manjaro", "opensuse", "videolan", "a-name-that-is-too-long-for-its-column"} {

@@ -9,9 +9,9 @@ import (
 // Lines says the same for a log: only what stays the same for long, so that it
 // need be said again only when it has changed.
 func Lines(s Status) []string {
-	n := s.Network
-	if n == nil {
-		n = &Network{}
+	network := "network not known yet"
+	if n := s.Network; n != nil {
+		network = join(", ", n.port(), n.addresses(), "gateway "+n.gateways())
 	}
 	version := s.Version
 	if s.Health != nil && s.Health.Slot != "" {
@@ -19,7 +19,7 @@ func Lines(s Status) []string {
 	}
 	lines := []string{
 		join(", ", s.Name, s.Sponsor, s.Model, version),
-		join(", ", n.port(), n.addresses(), "gateway "+n.gateways()),
+		network,
 	}
 	problems := s.Problems()
 	for _, p := range problems {

@@ -10,8 +10,9 @@ import (
 
 // Status is all that the screen shows, as the other daemons report it.
 type Status struct {
-	Now time.Time
-	Up  time.Duration // since the kernel started
+	Now     time.Time
+	Up      time.Duration // since the kernel started
+	Running time.Duration // since this program did
 
 	Name, Sponsor, Contact string
 	Model                  string // for people
@@ -108,6 +109,8 @@ type Sources struct {
 	SyncD    string // directory of the projects' state
 	Now      func() time.Time
 	Up       func() time.Duration
+
+	began time.Duration // Up at the first Gather, at least 1
 }
 
 // Gather reads what there is. What is missing or damaged is left out: it is the
@@ -115,6 +118,10 @@ type Sources struct {
 func (s *Sources) Gather() Status {
 	st := s.About
 	st.Now, st.Up = s.Now(), s.Up()
+	if s.began == 0 {
+		s.began = max(st.Up, 1)
+	}
+	st.Running = st.Up - s.began
 	st.Health = load[Health](s.Run, "health.json")
 	st.Network = load[Network](s.Run, "netd/state.json")
 	st.Update = load[Update](s.Run, "updated/update.json")
