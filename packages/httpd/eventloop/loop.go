@@ -35,6 +35,7 @@ type loop struct {
 
 	now     time.Time
 	second  int64
+	turn    int64  // how much of a response is sent in this round
 	okHead  []byte // status line, Server and Date of a 200
 	date    []byte
 	stamp   []byte // the access log's time
@@ -139,6 +140,7 @@ func (l *loop) run(ctx context.Context) error {
 			return err
 		}
 		l.tick(time.Now())
+		l.turn = turn(n)
 		l.sync(events[:n])
 		for i := range events[:n] {
 			l.dispatch(&events[i])

@@ -18,12 +18,19 @@ const (
 	broken            // the client is gone, or the file cannot be read
 )
 
-// slice is how much of a file is sent in one call, and read ahead of sending; turn
-// is how much of one response is sent before others get theirs.
+// slice is how much of a file is sent in one call, and read ahead of sending.
+const slice = 1 << 20
+
+// A response is sent for a turn before others get theirs. The more there are, the
+// shorter it is, so that a round of all of them stays short.
 const (
-	slice = 1 << 20
-	turn  = 2 * slice
+	longestTurn  = 2 * slice
+	shortestTurn = slice / 4
+	round        = 16 * slice
 )
+
+// turn is how much of one response may be sent in a round of n events.
+func turn(n int) int64 { return min(longestTurn, max(shortestTurn, round/int64(max(n, 1)))) }
 
 // inlineBody is the largest body in memory that is copied behind the head, to go
 // with it in one call.
@@ -164,7 +171,7 @@ func (l *loop) sendOutput(c *conn, o *output) progress {
 		o.headers -= headers
 		o.sent += int64(n) - headers
 	}
-	for room := int64(turn); len(o.body) > 0; {
+	for room := l.turn; len(o.body) > 0; {
 		s := &o.body[0]
 		if o.off == s.Length {
 			o.body, o.off = o.body[1:], 0
@@ -173,7 +180,7 @@ func (l *loop) sendOutput(c *conn, o *output) progress {
 		if room <= 0 {
 			return blocked
 		}
-		length := min(s.Length-o.off, slice)
+		length := min(s.Length-o.off, slice, room)
 		n, p := l.sendSegment(c, o, s, length)
 		if p != complete {
 			return p

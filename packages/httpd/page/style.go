@@ -30,6 +30,7 @@ pre{background:var(--hover);border:1px solid var(--line);border-radius:.3em;padd
 summary{cursor:pointer;color:var(--link)}
 .good{color:var(--good)}.warn{color:var(--warn)}.bad{color:var(--bad)}
 .facts{display:flex;flex-wrap:wrap;gap:.1em 1.4em;color:var(--dim);font-size:.92em}
+.facts span{overflow-wrap:anywhere}
 progress{width:100%;height:.6em}
 @media(max-width:40em){body{font-size:15px}td,th{padding:.3em .35em}table td:nth-child(3),table th:nth-child(2){display:none}}
 `
