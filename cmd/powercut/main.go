@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -32,12 +33,13 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	var err error
-	if o.Workloads, err = powercut.Workloads(); err != nil {
+	workloads, end, err := powercut.Workloads(ctx, o.Dir, o.Machines)
+	if err != nil {
 		return err
 	}
+	o.Workloads = workloads
 	counts, err := powercut.Run(ctx, o)
-	if err != nil {
+	if err = errors.Join(err, end()); err != nil {
 		fmt.Fprintln(os.Stderr, "powercut:", err)
 	}
 	fmt.Printf("powercut: %s\n", counts)

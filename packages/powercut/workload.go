@@ -26,8 +26,9 @@ type Workload struct {
 	// Image writes the disk image that the machine starts with. Servers that
 	// Drive and Survive talk to may be started before Run and closed after it.
 	Image func(ctx context.Context, out string) error
-	// Drive waits until the running machine has done it all. The machine is
-	// then switched off by its power button.
+	// Drive waits until the running machine has done it all. It may reboot the
+	// machine, but not cut its power, with which a new log would begin. The
+	// machine is then switched off by its power button.
 	Drive func(ctx context.Context, m *vm.Machine) error
 	// Survive waits until a machine that starts after a cut has proven itself:
 	// it is healthy, and an update was completed.
