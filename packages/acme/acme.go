@@ -41,7 +41,6 @@ import (
 	"time"
 
 	"micromirror/packages/certificate"
-	"micromirror/packages/daemon"
 )
 
 // Config says what to get and from whom.
@@ -231,7 +230,5 @@ func (m *Manager) report() {
 	}
 	if m.told = line; line != "" {
 		m.Log.Warn(line)
-		return
 	}
-	daemon.Notice(m.Log, "certificate until "+s.NotAfter.Format(time.DateTime))
 }

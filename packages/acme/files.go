@@ -13,8 +13,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"micromirror/packages/certificate"
+	"micromirror/packages/daemon"
 	"micromirror/packages/durable"
 )
 
@@ -126,6 +129,7 @@ func (m *Manager) store(key crypto.Signer, chain [][]byte) error {
 		return fmt.Errorf("store certificate: %w", err)
 	}
 	m.cert = cert
+	daemon.Notice(m.Log, "certificate for "+strings.Join(cert.Leaf.DNSNames, " ")+" until "+cert.Leaf.NotAfter.UTC().Format(time.DateTime))
 	return m.share(file)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/daemon"
 	"micromirror/packages/tlsrecord"
 )
 
@@ -97,7 +98,7 @@ func (s *Server) give(conn *net.TCPConn, session *tlsrecord.Session, peer netip.
 	}
 	// The descriptor must not be closed while Go's poller watches the socket by it.
 	conn.Close()
-	offloaded := s.config.Kernel && session.Offload(fd) == nil
+	offloaded := s.offload(fd, session)
 	if !s.config.Enter(Arrival{FD: fd, Peer: peer, Client: client, Session: session}) {
 		unix.Close(fd)
 		client.Done()
@@ -109,6 +110,22 @@ func (s *Server) give(conn *net.TCPConn, session *tlsrecord.Session, peer netip.
 		s.counters.sealed.Add(1)
 	}
 	return nil
+}
+
+// offload asks the kernel to seal. The first answer is told to people.
+func (s *Server) offload(fd int, session *tlsrecord.Session) bool {
+	if !s.config.Kernel {
+		return false
+	}
+	err := session.Offload(fd)
+	s.told.Do(func() {
+		if err != nil {
+			s.config.Log.Info("the kernel does not seal for https", "err", err)
+			return
+		}
+		daemon.Notice(s.config.Log, "the kernel seals what https sends")
+	})
+	return err == nil
 }
 
 func firstOf(a, b error) error {

@@ -79,6 +79,7 @@ type Server struct {
 	tls      *tls.Config
 	running  *share
 	counters counters
+	told     sync.Once // whether the kernel seals
 	wg       sync.WaitGroup
 }
 
