@@ -90,7 +90,7 @@ func TestConformance(t *testing.T) {
 		{name: "head not modified", method: "HEAD", target: inRelease, header: []string{"If-None-Match: *"}, status: 304},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := &fixture{T: t, addr: f.addr}
+			f := &fixture{TB: t, addr: f.addr}
 			method := test.method
 			if method == "" {
 				method = http.MethodGet
@@ -192,7 +192,7 @@ func TestUnusualRequests(t *testing.T) {
 		{"double slash at the start", "GET", request("GET", "//debian/dists/stable/InRelease"), 200},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := &fixture{T: t, addr: f.addr}
+			f := &fixture{TB: t, addr: f.addr}
 			if got := f.ask(test.method, test.raw, 1)[0]; got.Status != test.status {
 				t.Errorf("status %d, want %d", got.Status, test.status)
 			}

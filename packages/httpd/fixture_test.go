@@ -23,19 +23,20 @@ import (
 
 // fixture is a server on loopback with a small tree.
 type fixture struct {
-	*testing.T
-	dir    string // holds mirror, state, run, logs
-	addr   string
-	https  string // address, closed until certify
-	site   *answer.Site
-	limits *limit.Table
-	stop   func() // ends the server and waits for it
+	testing.TB
+	dir     string // holds mirror, state, run, logs
+	addr    string
+	https   string // address, closed until certify
+	site    *answer.Site
+	journal *Journal
+	limits  *limit.Table
+	stop    func() // ends the server and waits for it
 }
 
 var modTime = time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
 
-func newFixture(t *testing.T) *fixture {
-	f := &fixture{T: t, dir: t.TempDir()}
+func newFixture(t testing.TB) *fixture {
+	f := &fixture{TB: t, dir: t.TempDir()}
 	for _, sub := range []string{"mirror", "state", "run/syncd", "logs", "acme"} {
 		f.must(os.MkdirAll(filepath.Join(f.dir, sub), 0o755))
 	}
@@ -94,7 +95,7 @@ func (f *fixture) start() {
 	dirs := Dirs{Root: f.path(""), State: filepath.Join(f.dir, "state"), Run: filepath.Join(f.dir, "run"), Logs: filepath.Join(f.dir, "logs")}
 	site, journal, err := NewSite(ctx, c, dirs, log)
 	f.must(err)
-	f.site = site
+	f.site, f.journal = site, journal
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	f.must(err)
 	f.addr = l.Addr().String()

@@ -121,7 +121,7 @@ func TestHTTPSAnswersAsHTTP(t *testing.T) {
 	for version, number := range versions() {
 		for name, r := range requests {
 			t.Run(version+" "+name, func(t *testing.T) {
-				f.T = t
+				f.TB = t
 				config := session(ca, number)
 				for _, resumed := range []bool{false, true} {
 					got, state := f.secureAsk(config, r.method, r.raw, 1)
@@ -160,7 +160,7 @@ func TestPipelineOverTLS(t *testing.T) {
 func (f *fixture) secureClient(stdin io.Reader, name string, args ...string) (string, error) {
 	f.Helper()
 	cmd := exec.CommandContext(f.Context(), name, args...)
-	cmd.Dir = f.T.TempDir()
+	cmd.Dir = f.TempDir()
 	cmd.Stdin = stdin
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -184,7 +184,7 @@ func TestClientsOverTLS(t *testing.T) {
 		"curl twice":      {"curl", url, "-o", "/dev/null"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f.T = t
+			f.TB = t
 			got, err := f.secureClient(nil, args[0], append(append(args[1:], curl...), url)...)
 			if err != nil || got != string(want) {
 				t.Errorf("%d bytes, %v, want %d: %.200s", len(got), err, len(want), got)
@@ -192,7 +192,7 @@ func TestClientsOverTLS(t *testing.T) {
 		})
 	}
 	t.Run("wget", func(t *testing.T) {
-		f.T = t
+		f.TB = t
 		got, err := f.secureClient(nil, "wget", "-q", "-O", "-", "--ca-certificate", filepath.Join(f.dir, "ca.pem"),
 			"https://127.0.0.1:"+port+"/debian/pool/large.iso")
 		if err != nil || got != string(want) {
@@ -222,7 +222,7 @@ func TestOffer(t *testing.T) {
 		"answer":              {[]string{"-quiet"}, get, `(?s)HTTP/1.1 200 OK.*Origin: Debian`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f.T = t
+			f.TB = t
 			args := append([]string{"s_client", "-connect", f.https, "-ign_eof", "-CAfile", filepath.Join(f.dir, "ca.pem")}, test.args...)
 			if len(test.stdin) < 5 { // a command of s_client
 				args = append([]string{"s_client", "-connect", f.https}, test.args...)

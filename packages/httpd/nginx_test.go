@@ -73,7 +73,7 @@ func (f *fixture) nginx() string {
 //   - A redirect names the path only, so that it keeps scheme and name.
 func TestHeadersAgainstNginx(t *testing.T) {
 	f := newFixture(t)
-	peer := &fixture{T: t, addr: f.nginx()}
+	peer := &fixture{TB: t, addr: f.nginx()}
 	const lastModified = "Fri, 02 Jan 2026 03:04:05 GMT"
 	for _, test := range []struct {
 		name, method, target string
@@ -104,8 +104,8 @@ func TestHeadersAgainstNginx(t *testing.T) {
 			if method == "" {
 				method = http.MethodGet
 			}
-			ours := (&fixture{T: t, addr: f.addr}).get(method, test.target, test.header...)
-			theirs := (&fixture{T: t, addr: peer.addr}).get(method, test.target, test.header...)
+			ours := (&fixture{TB: t, addr: f.addr}).get(method, test.target, test.header...)
+			theirs := (&fixture{TB: t, addr: peer.addr}).get(method, test.target, test.header...)
 			for _, r := range []*reply{&ours, &theirs} {
 				for _, name := range []string{"Server", "Date", "Connection", "Content-Type", "Cache-Control", "Vary", "Accept-Ranges"} {
 					r.Header.Del(name)
