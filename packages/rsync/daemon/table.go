@@ -26,7 +26,7 @@ const (
 // with an argument.
 const (
 	refusedFlags = `acls:A xattrs:X atimes:U crtimes:N copy-devices write-devices insecure-links cvs-exclude:C`
-	refusedArgs = `iconv log-file log-file-format exclude-from include-from read-batch write-batch early-input copy-as
+	refusedArgs  = `iconv log-file log-file-format exclude-from include-from read-batch write-batch early-input copy-as
  confine-root password-file remote-option:M`
 )
 
