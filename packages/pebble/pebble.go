@@ -147,7 +147,7 @@ func (s *Server) run(ctx context.Context, c Config, env []string, name string, a
 
 // wait asks until the authority answers.
 func (s *Server) wait(ctx context.Context) error {
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(2 * time.Minute); ; {
 		_, err := s.get(ctx, s.URL)
 		if err == nil {
 			return nil
