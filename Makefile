@@ -11,7 +11,7 @@ SIZE   ?= 4G
 FUZZTIME ?= 10m
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full check image manifest figures fuzz check-hardware powercut fmt clean
+.PHONY: help run test test-full check image manifest figures fuzz check-hardware powercut fmt clean fault-matrix
 
 help: ## list these verbs
 	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ test-full: ## the long matrices: resumable, with progress (run it again to go on
 	@$(BUILD) release
 	@$(BUILD) --tags faults release
 	$(GO) test -tags vm,full -timeout 12h -parallel 2 -v ./packages/scenario/...
+	$(GO) test -tags full -timeout 6h -v ./packages/mirror/clients
+
+fault-matrix: ## print what each fault in each phase of a synchronisation comes to
+	@$(BUILD) deps check
+	@$(GO) test -count 1 -run TestFaultMatrix -v ./packages/mirror | grep -v '^ *---\|^=== \|level='
 
 check: ## the fast part: format, vet, staticcheck, unit tests, repository rules
 	@$(BUILD) deps check

@@ -218,6 +218,14 @@ func (j *Job) verify(s *stage, list *flist.List, p *plan.Plan, failed map[int]er
 	return failed, nil
 }
 
+// guard refuses to replace what index files name that stay as they are.
+func (j *Job) guard(s *stage, list *flist.List, p *plan.Plan) error {
+	if j.Tolerate || len(p.Replaced) == 0 {
+		return nil
+	}
+	return verify.Guard(j.verifyInput(s, list, p), p.UnchangedIndexes(), p.Replaced)
+}
+
 // verifyInput gives the check of index files the content as it will be.
 func (j *Job) verifyInput(s *stage, list *flist.List, p *plan.Plan) verify.Input {
 	return verify.Input{

@@ -30,6 +30,8 @@ type victim struct {
 	KillAt int    // the step before which it dies; negative for never
 	Disk   int    // size of the file system it gets, in KiB; 0 for the test's own
 	Inodes int    // how many inodes that has; 0 for enough
+	KillIn string // the beginning of the step before which it dies
+	FillIn string // the beginning of the step before which its disk fills up
 }
 
 // TestMain lets the test binary be the victim.
@@ -42,11 +44,12 @@ func TestMain(m *testing.M) {
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		panic(err)
 	}
-	if err := v.run(); err != nil {
+	switch err := v.run(); {
+	case err != nil:
 		fmt.Println("error", err)
-		return
+	case v.FillIn == "":
+		fmt.Println("done")
 	}
-	fmt.Println("done")
 }
 
 // run is what the victim does. It says on standard output which step comes next.
@@ -57,10 +60,15 @@ func (v *victim) run() error {
 			return err
 		}
 	}
+	if v.FillIn != "" {
+		result, err := v.fill()
+		fmt.Println("done:", result)
+		return err
+	}
 	n := 0
 	_, err := Run(context.Background(), v.job(func(step string) error {
 		fmt.Println("step", step)
-		if n == v.KillAt {
+		if n == v.KillAt || v.KillIn != "" && strings.HasPrefix(step, v.KillIn) {
 			unix.Kill(os.Getpid(), unix.SIGKILL)
 			select {}
 		}
@@ -84,9 +92,8 @@ func (v *victim) job(fault func(string) error) Job {
 // start runs the victim to its end and returns its last words and how it died.
 func (v *victim) start(t *testing.T, attr *syscall.SysProcAttr) (step, last string, err error) {
 	t.Helper()
-	text, _ := json.Marshal(v)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "MIRROR_TEST_VICTIM="+string(text))
+	cmd.Env = append(os.Environ(), "MIRROR_TEST_VICTIM="+v.encode())
 	cmd.SysProcAttr = attr
 	out, err := cmd.Output()
 	lines := bufio.NewScanner(strings.NewReader(string(out)))

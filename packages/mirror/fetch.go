@@ -102,6 +102,9 @@ func attempt(ctx context.Context, j *Job, s *stage) (Outcome, error) {
 	if err != nil {
 		return out, err
 	}
+	if err := j.guard(s, list, p); err != nil {
+		return out, err
+	}
 	for i, err := range failed {
 		out.Failed = fmt.Errorf("%d files, such as %q: %w", len(failed), list.Name(i), err)
 		break

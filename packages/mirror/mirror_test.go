@@ -27,6 +27,7 @@ type world struct {
 	upstream *mirrortest.Upstream
 	job      Job
 	now      time.Time
+	peer     *mirrortest.Peer // if upstream is rsync's own daemon
 }
 
 func newWorld(t testing.TB, entries ...string) *world {

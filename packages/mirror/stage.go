@@ -67,7 +67,12 @@ func openStage(project string) (*stage, error) {
 	return &stage{dir: dir, lock: f}, nil
 }
 
-func (s *stage) close() { s.lock.Close() }
+// close unlocks explicitly: a program that is being started elsewhere in this
+// process holds all descriptors for a moment, and with them the lock.
+func (s *stage) close() {
+	unix.Flock(int(s.lock.Fd()), unix.LOCK_UN)
+	s.lock.Close()
+}
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 

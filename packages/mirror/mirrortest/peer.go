@@ -23,6 +23,9 @@ type Peer struct {
 	Limit atomic.Int64
 	// Stall, if positive, lets every connection fall silent after that many.
 	Stall atomic.Int64
+	// Cut ends every connection as soon as the server says something more, Frozen
+	// lets all fall silent; both also strike connections that are there.
+	Cut, Frozen atomic.Bool
 	// Connections counts them.
 	Connections atomic.Int64
 }
@@ -94,9 +97,27 @@ func (p *Peer) connection(c net.Conn, config string) {
 		io.CopyN(c, ours, stall)
 		<-gone
 	default:
-		io.Copy(c, ours)
+		io.Copy(&gate{p, c, gone}, ours)
 	}
 	c.Close()
 	ours.Close()
 	cmd.Wait()
+}
+
+// gate lets the server's words through to the client, unless the peer is to be
+// cut or frozen.
+type gate struct {
+	peer   *Peer
+	client net.Conn
+	gone   <-chan struct{}
+}
+
+func (g *gate) Write(b []byte) (int, error) {
+	if g.peer.Frozen.Load() {
+		<-g.gone
+	}
+	if g.peer.Cut.Load() {
+		return 0, ErrCut
+	}
+	return g.client.Write(b)
 }

@@ -3,7 +3,6 @@ package mirrortest
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -27,6 +26,8 @@ type Upstream struct {
 	IOError int32
 	// Fail may return an error for a file instead of its content.
 	Fail func(name string) error
+	// Mangle may change a file's content on its way, but for its length.
+	Mangle func(name string, data []byte) []byte
 	// Cut ends the transfer with an error after that many files, if positive.
 	Cut int
 	// Before is called before a list or transfer starts.
@@ -120,11 +121,13 @@ func (u *Upstream) Transfer(ctx context.Context, r client.Request) (client.Resul
 }
 
 func (u *Upstream) copy(r client.Request, i int) error {
-	in, err := os.Open(filepath.Join(u.Dir, u.list.Name(i)))
+	data, err := os.ReadFile(filepath.Join(u.Dir, u.list.Name(i)))
 	if err != nil {
 		return errors.Join(client.ErrVanished, err)
 	}
-	defer in.Close()
+	if u.Mangle != nil {
+		data = u.Mangle(u.list.Name(i), data)
+	}
 	dest := r.Dest(i)
 	if err := r.Stage.MkdirAll(path.Dir(dest), 0o700); err != nil {
 		return err
@@ -133,7 +136,7 @@ func (u *Upstream) copy(r client.Request, i int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(out, in); err != nil {
+	if _, err := out.Write(data); err != nil {
 		return errors.Join(err, out.Close())
 	}
 	if err := out.Close(); err != nil {

@@ -88,6 +88,17 @@ func (p *Plan) Indexes() []int {
 	return indexes
 }
 
+// UnchangedIndexes lists the index files that stay as they are.
+func (p *Plan) UnchangedIndexes() []int {
+	var indexes []int
+	for i := range p.action {
+		if p.in.List.Active(i) && p.in.Phase(p.in.List.Name(i)) != project.Content && !p.Changed(i) {
+			indexes = append(indexes, i)
+		}
+	}
+	return indexes
+}
+
 // sortFetch puts small files first, so that one large file delays no others.
 func (p *Plan) sortFetch() {
 	slices.SortStableFunc(p.Fetch, func(a, b int) int {

@@ -58,6 +58,8 @@ type Plan struct {
 	// Drop holds what is deleted now, Gone what is kept for now.
 	Drop []string
 	Gone map[string]time.Time
+	// Replaced names content of the tree that gives way to something else.
+	Replaced []string
 	// Counts sum up both sides.
 	Counts Counts
 
@@ -188,6 +190,7 @@ func (p *Plan) directoryItself(i int, name string) error {
 		p.change(i, mkdir|touched)
 		p.touchParent(name)
 	case !have.IsDir():
+		p.replace(name)
 		p.change(i, mkdir|touched|conflict)
 		p.touchParent(name)
 	case DirMode(p.in.List.Mode(i)) != have.Mode&0o7777 || !sameTime(sec, nsec, have):
@@ -222,6 +225,9 @@ func (p *Plan) regular(i int, have *tree.Entry) {
 	inTheWay := action(0)
 	if have != nil && have.IsDir() {
 		inTheWay = conflict
+	}
+	if have != nil && !same {
+		p.replace(p.in.List.Name(i))
 	}
 	if leader := p.in.List.HardLink(i); leader >= 0 {
 		m := member{index: i, conflict: inTheWay}
@@ -265,6 +271,9 @@ func (p *Plan) symlink(i int, have *tree.Entry) error {
 		if have != nil && have.IsDir() {
 			flags = conflict
 		}
+		if have != nil {
+			p.replace(name)
+		}
 		p.changeFile(i, symlnk|flags)
 	default:
 		old, err := p.in.Tree.Readlink(name)
@@ -272,12 +281,20 @@ func (p *Plan) symlink(i int, have *tree.Entry) error {
 			return fmt.Errorf("compare: %w", err)
 		}
 		if old != target {
+			p.replace(name)
 			p.changeFile(i, symlnk)
 		} else if !sameTime(sec, nsec, have.Info) {
 			p.changeFile(i, stamp)
 		}
 	}
 	return nil
+}
+
+// replace notes that content gives way.
+func (p *Plan) replace(name string) {
+	if p.in.Phase(name) == project.Content {
+		p.Replaced = append(p.Replaced, name)
+	}
 }
 
 // changeFile notes an operation on an entry that is not a directory.

@@ -36,7 +36,7 @@ func (in *Input) release(i int) error {
 			}
 		}
 		stem, ok := packageIndex(r.name)
-		if e < 0 || !ok || !in.Fetched(e) || in.List.Mode(e)&flist.ModeType != flist.ModeRegular {
+		if e < 0 || !ok || !in.looks(e) || in.List.Mode(e)&flist.ModeType != flist.ModeRegular {
 			continue
 		}
 		if old, ok := changed[stem]; !ok || cost(in.List.Base(e)) < cost(in.List.Base(old)) {

@@ -59,7 +59,7 @@ func (in *Input) repomd(i int) error {
 		}
 		return err
 	})
-	if err != nil || primary < 0 || !in.Fetched(primary) || cost(in.List.Base(primary)) == unreadable {
+	if err != nil || primary < 0 || !in.looks(primary) || cost(in.List.Base(primary)) == unreadable {
 		return err
 	}
 	if err := in.primary(primary, root); err != nil {

@@ -53,7 +53,8 @@ type Input struct {
 	// Wrong is told of content that is not what an index says; it may be nil.
 	Wrong func(i int)
 
-	sums []uint64 // of contents, shortened; 0 where not read yet
+	sums []uint64        // of contents, shortened; 0 where not read yet
+	only map[string]bool // look at these names alone, nil for all
 }
 
 // Check returns a fault for each of the changed index files that does not fit;
@@ -61,10 +62,49 @@ type Input struct {
 func Check(in Input, changed []int) map[int]error {
 	faults := map[int]error{}
 	for _, i := range changed {
-		if !in.Fetched(i) || in.List.Mode(i)&flist.ModeType != flist.ModeRegular {
+		if !in.Fetched(i) {
 			continue
 		}
-		var err error
+		if err := in.index(i); err != nil {
+			faults[i] = err
+		}
+	}
+	return faults
+}
+
+// Guard checks what a run is about to replace, by name, against index files that
+// stay as they are: an upstream that replaces a package must also bring out an
+// index that knows it.
+func Guard(in Input, unchanged []int, replaced []string) error {
+	in.only = make(map[string]bool, len(replaced))
+	for _, name := range replaced {
+		in.only[name] = true
+	}
+	for _, i := range unchanged {
+		if err := in.index(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// concerns reports whether a name is among those to be looked at, or below one.
+func (in *Input) concerns(name string) bool {
+	for ; in.only != nil && name != "."; name = path.Dir(name) {
+		if in.only[name] {
+			return true
+		}
+	}
+	return in.only == nil
+}
+
+// looks reports whether an index file that another one names is to be read.
+func (in *Input) looks(i int) bool { return in.only != nil || in.Fetched(i) }
+
+// index checks one index file, if its format is known.
+func (in *Input) index(i int) error {
+	var err error
+	if in.List.Mode(i)&flist.ModeType == flist.ModeRegular {
 		switch base := in.List.Base(i); {
 		case base == "InRelease", base == "Release":
 			err = in.release(i)
@@ -75,11 +115,11 @@ func Check(in Input, changed []int) map[int]error {
 		case in.Kind == "pacman" && pacmanDB(base):
 			err = in.database(i)
 		}
-		if err != nil {
-			faults[i] = fmt.Errorf("%w: %q: %w", ErrInconsistent, in.List.Name(i), err)
-		}
 	}
-	return faults
+	if err != nil {
+		return fmt.Errorf("%w: %q: %w", ErrInconsistent, in.List.Name(i), err)
+	}
+	return nil
 }
 
 // reference is a file as an index names it.
@@ -93,8 +133,8 @@ type reference struct {
 // It returns the entry, or -1 if there is none.
 func (in *Input) match(r reference) (int, error) {
 	i := in.find(r.name)
-	if i < 0 {
-		return -1, nil
+	if i < 0 || !in.concerns(r.name) {
+		return i, nil
 	}
 	if in.List.Mode(i)&flist.ModeType != flist.ModeRegular {
 		return i, fmt.Errorf("%q is not a file", r.name)
@@ -189,7 +229,7 @@ func shorten(sum []byte) uint64 { return binary.BigEndian.Uint64(sum) | 1 }
 // need is match for files that a client will ask for.
 func (in *Input) need(r reference) (int, error) {
 	i, err := in.match(r)
-	if err == nil && i < 0 && !in.Partial {
+	if err == nil && i < 0 && !in.Partial && in.concerns(r.name) {
 		err = fmt.Errorf("%q is not there", r.name)
 	}
 	return i, err
