@@ -10,6 +10,12 @@
 //	sender    what sends lists and files
 //	daemon    the read-only public daemon
 //
+// What other implementations do not have and this one is for: list and transfer
+// are separate steps, between which the caller plans; one list serves all of a
+// daemon's connections; nothing that a peer sends ends the process or takes more
+// memory than was set aside. What it costs compared with rsync is measured by
+// packages/bench/sync.
+//
 // Protocols 27 (rsync 2.6.0, 2003) to 32 (rsync 3.4 and 3.5) are spoken; what
 // they differ in is told where it matters. The facts come from rsync's own
 // sources and its csprotocol.txt, and are held up by tests against rsync itself

@@ -39,4 +39,8 @@
 //     and since 29 delayed updates; statistics follow, and a last goodbye.
 //
 // Incremental recursion is not asked for: the caller plans with the whole list.
+//
+// Not there: pushing, remote shells, compression (mirrors' files are compressed
+// already), ACLs, extended attributes, owners and groups; in protocols below 30
+// times before 1970 and after 2106, which have no place in 32 bits.
 package client

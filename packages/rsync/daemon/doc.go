@@ -7,17 +7,24 @@
 // nothing outside a module's directory. A module's list is read once per
 // generation of its tree and shared by all connections.
 //
-// Options that concern a sender are honoured, those that concern only a
-// receiver are accepted and ignored, and what a mirror does not offer is
-// refused in rsync's words: compression, ACLs, extended attributes, access
-// times, pushing, and whatever Config.Refuse names (usually --checksum, which
-// would read the whole tree).
+// Options that concern a sender are honoured. Those that concern only a receiver
+// are accepted and ignored; --max-size and --min-size are among them, for the
+// receiver applies them. What a mirror does not offer is refused in rsync's
+// words: pushing; compression, which its files do not need; ACLs, extended
+// attributes and access times, which it does not keep; rules that name files to
+// be read here (-F, -C, dir-merge); sums other than xxh128, xxh3, xxh64, MD5 and
+// MD4; and whatever Config.Refuse names, usually --checksum, which would read the
+// whole tree.
 //
 // Limits: connections in all, per network and per module; addresses allowed and
-// denied; an absolute time for the handshake and one without data after it;
-// lengths and counts of everything that a client sends. A connection holds
-// about 200 KiB besides what its rules need, and another 256 KiB while it gets
-// a file. Failures end the connection only, with one line in the log.
+// denied; an absolute time for the handshake, one for rules and names, and one
+// without data after them; lengths and counts of everything that a client sends.
+// A connection holds about 150 KiB, 256 KiB while it gets a file, and up to 256
+// KiB for what it describes; what is beyond comes out of Config.Memory, which
+// all connections share. A client that reads or asks slowly keeps its connection
+// as long as each Timeout brings some data, as with rsync: what bounds such
+// clients is their number per network. Failures end the connection only, with
+// one line in the log.
 //
 // Files owned: none. Port: 873, by the listeners that Serve is given.
 //

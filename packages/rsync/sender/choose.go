@@ -51,8 +51,11 @@ type chooser struct {
 }
 
 // effort is how much work a request may make, in relation to the entries that
-// it may select.
-const effort = 32
+// there are: a few hundred rules for each of them.
+const (
+	effort   = 64
+	littlest = 1 << 16 // entries that even a small tree counts as
+)
 
 // choose finds the entries that a request selects. What the selection takes is
 // on the account.
@@ -237,7 +240,7 @@ func (c *chooser) linkedDirs(dirs []linkedDir, from uint32) error {
 
 // check ends what has become too much, or is no longer wanted.
 func (c *chooser) check() error {
-	if c.count > c.limit || len(c.views) > c.limit || c.work > effort*c.limit {
+	if c.count > c.limit || len(c.views) > c.limit || c.work > effort*max(c.tree.Len(), littlest) {
 		return ErrTooLarge
 	}
 	if c.ctx.Err() != nil {

@@ -10,9 +10,15 @@
 // rules adds 24 bytes for each gap.
 //
 // A client's numbers are checked before memory is taken for them (maxBlocks,
-// maxStrong), work in vain is bounded (hopeless, maxChain), and a connection
+// maxStrong), what all clients take together is bounded (Memory: without room
+// for sums a file is sent whole, without room for a selection the request
+// fails), work in vain is bounded (hopeless, maxChain, effort), and a connection
 // that fails ends with an error, not a panic. Files that vanish or cannot be
 // read are reported to the client and do not end the transfer.
+//
+// What differs from rsync's sender: no incremental recursion, so a client hears
+// of read errors before it deletes; owners are all 0; devices, pipes and sockets
+// are not listed; a missing name is never sent for --delete-missing-args.
 //
 // Protocol facts (rsync's main.c, sender.c, match.c, token.c, rsync.c): after
 // the list the client requests files by index, with flags since protocol 29 and
