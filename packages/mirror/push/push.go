@@ -11,6 +11,7 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -34,11 +35,13 @@ type Config struct {
 	Upstream string
 	// Pushed is called with the third.
 	Pushed func(topic string)
-	Log    *slog.Logger
+	// Retry is the longest pause between two attempts to connect; 0 means two
+	// minutes.
+	Retry time.Duration
+	// Refused is told of attempts that fail; it may be nil.
+	Refused func(error)
+	Log     *slog.Logger
 }
-
-// retry is the longest pause between two attempts to connect.
-const retry = 2 * time.Minute
 
 // Listen works until the context ends.
 func Listen(ctx context.Context, c Config) error {
@@ -47,6 +50,7 @@ func Listen(ctx context.Context, c Config) error {
 	if c.TLS != nil {
 		o.SetTLSConfig(c.TLS)
 	}
+	retry := cmp.Or(c.Retry, 2*time.Minute)
 	o.SetConnectRetry(true).SetConnectRetryInterval(retry / 8).SetAutoReconnect(true).SetMaxReconnectInterval(retry)
 	o.SetKeepAlive(time.Minute).SetPingTimeout(20 * time.Second).SetConnectTimeout(20 * time.Second).SetWriteTimeout(20 * time.Second)
 	o.SetOrderMatters(false)
@@ -56,6 +60,11 @@ func Listen(ctx context.Context, c Config) error {
 	})
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
 		c.Log.Info("lost the push broker", "broker", c.Broker, "err", err)
+	})
+	o.SetConnectionNotificationHandler(func(_ mqtt.Client, n mqtt.ConnectionNotification) {
+		if failed, ok := n.(mqtt.ConnectionNotificationBrokerFailed); ok && c.Refused != nil {
+			c.Refused(failed.Reason)
+		}
 	})
 	client := mqtt.NewClient(o)
 	client.Connect() // retries by itself
