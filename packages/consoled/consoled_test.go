@@ -135,6 +135,7 @@ func TestRun(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- Run(ctx, c) }()
 		time.Sleep(10*interval + interval/2) // of the bubble
+		synctest.Wait()
 		if shown != 12 || !strings.Contains(term.String(), "ALL IS WELL") {
 			t.Errorf("shown %d times: %q", shown, term.String())
 		}

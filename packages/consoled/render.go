@@ -1,6 +1,7 @@
 package consoled
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -306,17 +307,23 @@ func (p *Project) text() string {
 	return "up to date"
 }
 
+// phases are what a run is about, in words.
+var phases = map[string]string{
+	"list": "asking upstream", "plan": "looking for news", "fetch": "fetching", "verify": "checking", "publish": "publishing",
+}
+
 func (p *Project) progress() string {
 	g := p.Progress
+	phase := cmp.Or(phases[g.Phase], g.Phase)
 	if g.BytesTotal <= 0 {
-		return g.Phase
+		return phase
 	}
-	text := fmt.Sprintf("%s %d %%", g.Phase, g.BytesDone*100/g.BytesTotal)
+	text := fmt.Sprintf("%s %d %%", phase, g.BytesDone*100/g.BytesTotal)
 	if g.BytesPerSecond > 0 {
 		text += fmt.Sprintf(", %.1f MB/s", float64(g.BytesPerSecond)/1e6)
 	}
 	if g.ETASeconds > 0 {
-		text += ", " + age.Text(time.Duration(g.ETASeconds)*time.Second)
+		text += ", " + age.Text(time.Duration(g.ETASeconds)*time.Second) + " left"
 	}
 	return text
 }
