@@ -34,7 +34,7 @@ type office struct {
 // newOffice has three nodes and an empty repository.
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{t: t, fleet: t.TempDir(), clock: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), env: map[string]string{}, nodes: map[string]*fakeNode{}}
+	o := emptyOffice(t)
 	write(t, filepath.Join(o.fleet, "fleet.json"), `{"domain": "mirror.example", "contact": "noc@mirror.example", "upstream": "mirror.example", "update": {"urls": ["http://u.example/"]}}`)
 	for _, name := range []string{"one", "two", "three"} {
 		o.node(name, "qemu")
@@ -42,6 +42,24 @@ func newOffice(t *testing.T) *office {
 	}
 	o.ok("keys", "init")
 	return o
+}
+
+func emptyOffice(t *testing.T) *office {
+	return &office{t: t, fleet: t.TempDir(), clock: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), env: map[string]string{}, nodes: map[string]*fakeNode{}}
+}
+
+// copied is an office with the same fleet and repository, and nodes of its own.
+func (o *office) copied(t *testing.T) *office {
+	t.Helper()
+	c := emptyOffice(t)
+	if err := os.CopyFS(c.fleet, os.DirFS(o.fleet)); err != nil {
+		t.Fatal(err)
+	}
+	c.clock = o.clock
+	for name := range o.nodes {
+		c.nodes[name] = newFakeNode(c)
+	}
+	return c
 }
 
 func (o *office) node(name, hardware string) {

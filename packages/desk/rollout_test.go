@@ -61,6 +61,7 @@ func TestWavesOpenOneByOne(t *testing.T) {
 }
 
 func TestWaveStaysClosed(t *testing.T) {
+	original := started(t)
 	for name, tt := range map[string]struct {
 		change func(o *office)
 		want   []string
@@ -79,7 +80,9 @@ func TestWaveStaysClosed(t *testing.T) {
 		"endless":   {answers(200, strings.Repeat(" ", healthSize+2)), []string{"canary two: ", "more than"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := started(t)
+			o := original.copied(t)
+			o.nodes["one"].boot("2")
+			o.nodes["two"].boot("2")
 			o.clock = o.clock.Add(30 * time.Hour)
 			tt.change(o)
 			o.clock = o.clock.Add(time.Hour)
