@@ -140,3 +140,23 @@ func TestFollow(t *testing.T) {
 		}
 	})
 }
+
+func TestHandshakeCountsAsManyRequests(t *testing.T) {
+	r := rules()
+	r.RequestsPerSecond, r.Burst = 10, 50
+	table := NewTable(r)
+	c, _ := table.Admit(netip.MustParseAddr("192.0.2.1"), start)
+	var got []bool
+	for _, after := range []time.Duration{0, 0, 0, time.Second, 2 * time.Second} { // 50 tokens, 20 a handshake, 10 a second
+		got = append(got, c.Handshake(start.Add(after)))
+	}
+	if diff := cmp.Diff([]bool{true, true, false, true, false}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	exempt, _ := table.Admit(netip.MustParseAddr("127.0.0.1"), start)
+	for range 100 {
+		if !exempt.Handshake(start) {
+			t.Fatal("an exempt network is bounded")
+		}
+	}
+}
