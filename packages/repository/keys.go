@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -202,10 +203,7 @@ func (k *Keys) encrypt(file string, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	to.SetWorkFactor(max(k.WorkFactor, 1))
-	if k.WorkFactor == 0 {
-		to.SetWorkFactor(defaultWork)
-	}
+	to.SetWorkFactor(cmp.Or(k.WorkFactor, defaultWork))
 	var out bytes.Buffer
 	text := armor.NewWriter(&out)
 	w, err := age.Encrypt(text, to)
