@@ -276,7 +276,7 @@ func (s *Status) projects(room int) (lines []Line) {
 }
 
 func row(style Style, a, b, c string) Line {
-	return line(style, fmt.Sprintf(" %-20s %-35s %s", clip(a, 20), clip(b, 35), clip(c, 22)))
+	return line(style, fmt.Sprintf(" %-18s %-38s %s", clip(a, 18), clip(b, 38), clip(c, 21)))
 }
 
 func (p *Project) rank() int {
