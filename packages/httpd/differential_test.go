@@ -41,12 +41,17 @@ func methods(raw []byte) ([]string, bool) {
 	var out []string
 	r := bufio.NewReader(bytes.NewReader(raw))
 	for {
-		if _, err := r.Peek(1); err == io.EOF {
+		next, err := r.Peek(1)
+		if err == io.EOF {
 			return out, len(out) > 0
+		}
+		if next[0] == '\r' || next[0] == '\n' { // an empty line, which net/http does not ignore
+			return out, false
 		}
 		request, err := http.ReadRequest(r)
 		if err != nil {
-			return append(out, http.MethodGet), !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF
+			whole := bytes.HasSuffix(raw, []byte("\r\n\r\n")) || bytes.HasSuffix(raw, []byte("\n\n"))
+			return append(out, http.MethodGet), whole && !errors.Is(err, io.ErrUnexpectedEOF)
 		}
 		if _, err := io.Copy(io.Discard, request.Body); err != nil {
 			return out, false
@@ -71,6 +76,9 @@ func answers(t *testing.T, addr string, raw []byte, methods []string) []reply {
 	}
 	if _, err := conn.Write(raw); err != nil {
 		return nil // refused and closed before all was sent
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		return nil
 	}
 	r := bufio.NewReader(conn)
 	var out []reply

@@ -52,6 +52,16 @@ func TestRequestInPieces(t *testing.T) {
 	}
 }
 
+func TestEmptyLinesBetweenRequests(t *testing.T) {
+	f := newFixture(t)
+	raw := "\r\n" + request("GET", inRelease) + "\r\n\r\n" + request("GET", inRelease)
+	for i, got := range f.ask("GET", raw, 2) {
+		if got.Status != 200 {
+			t.Errorf("request %d: status %d", i, got.Status)
+		}
+	}
+}
+
 func TestHTTP10(t *testing.T) {
 	f := newFixture(t)
 	conn := f.dial()

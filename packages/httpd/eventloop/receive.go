@@ -32,7 +32,14 @@ func (l *loop) receive(c *conn) {
 // handle answers the requests at the beginning of data, one after the other, and
 // keeps what is left.
 func (l *loop) handle(c *conn, data []byte) {
-	for len(data) > 0 {
+	for {
+		// Empty lines in front of a request are to be ignored (RFC 9112, 2.2).
+		for bytes.HasPrefix(data, []byte("\r\n")) {
+			data = data[2:]
+		}
+		if len(data) == 0 {
+			break
+		}
 		var r wire.Request
 		n, verdict := wire.Parse(data, &r)
 		if verdict == wire.Incomplete {
