@@ -290,6 +290,11 @@ func (r *run) chosen(boots int) []Cut {
 		take(c)
 	}
 	all := listCuts(r.disk.entries)
+	for _, c := range all { // a run that asks for more goes on with these
+		if r.state.Tried[c.String()] {
+			take(c)
+		}
+	}
 	rest := boots - len(out)
 	for k := range rest {
 		take(all[(2*k+1)*len(all)/(2*rest)])

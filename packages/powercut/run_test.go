@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +102,11 @@ func TestChosen(t *testing.T) {
 	if diff := cmp.Diff([]int{77, 25, 75, 125, 175}, before); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	tried := Cut{Before: 31, Kind: Torn, Seed: 2}
+	r.state.Tried = map[string]bool{tried.String(): true}
+	if got := r.chosen(2); !slices.Equal(got, []Cut{view, tried}) {
+		t.Errorf("%v were chosen after %s was booted, want %v and that", got, tried, view)
+	}
 	if got := r.chosen(0); len(got) > 0 {
 		t.Errorf("%v were chosen, want none", got)
 	}
@@ -142,6 +148,10 @@ func TestExamineFiles(t *testing.T) {
 		}
 		if err := examineFiles(dir, sets); (err != nil) != bad {
 			t.Errorf("%q: error %v, want one: %v", content, err, bad)
+		}
+		whole := strings.HasSuffix(content, "}")
+		if err := examineFiles(dir, nil); (err == nil) != whole {
+			t.Errorf("%q without sets: error %v, it is whole: %v", content, err, whole)
 		}
 	}
 	if err := examineFiles(filepath.Join(t.TempDir(), "none"), sets); err != nil {
