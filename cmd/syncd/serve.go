@@ -12,6 +12,7 @@ import (
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/layout"
+	"micromirror/packages/mirror"
 	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/service"
 	"micromirror/packages/node"
@@ -27,6 +28,7 @@ type flags struct {
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	config := node.Load(ctx, f.node, log)
+	cmdline, _ := os.ReadFile("/proc/cmdline")
 	if err := f.enter(log); err != nil {
 		return err
 	}
@@ -37,7 +39,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	s := service.New(service.Config{
 		Worker: []string{self, "-worker"},
 		Node:   config, Mirror: f.mirror, Stage: f.stage, State: f.state, Run: f.run,
-		Grace: f.grace, Reserve: f.reserve, Log: log,
+		Grace: mirror.Grace(string(cmdline), f.grace), Reserve: f.reserve, Log: log, Cmdline: string(cmdline),
 		Online: func(ctx context.Context) { service.Online(ctx, config.Fleet.Upstream, log) },
 	})
 	hangups := make(chan os.Signal, 1)

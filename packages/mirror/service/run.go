@@ -36,8 +36,13 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 		GiveUp: k.state.Failures >= patiencePublish,
 		Own:    mirror.OwnNames(k.own()),
 		Now:    time.Now, Wait: mirror.Wait, Log: cfg.Log,
-		Progress: func(status.Progress) {},
+		Progress: func(status.Progress) {}, Fault: mirror.Faults(cfg.Cmdline, k.hangs),
 	}
+}
+
+// hangs tells the console that a run stands still as a test ordered.
+func (k *keeper) hangs(phase string) {
+	daemon.Notice(k.service.cfg.Log, k.project.Name+": hanging in "+phase+" as ordered")
 }
 
 // own names the files of the tree that are the node's.
@@ -117,6 +122,9 @@ func (k *keeper) run(ctx context.Context, req request) time.Duration {
 		mu.Lock()
 		defer mu.Unlock()
 		meter.Set(p)
+		if phase, ok := strings.CutPrefix(p.Phase, worker.FaultPhase); ok {
+			k.hangs(phase)
+		}
 	}
 	job.Recovered = func(res publish.Result) { k.recovered(job, res) }
 	k.begin(job)

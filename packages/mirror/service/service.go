@@ -75,6 +75,8 @@ type Config struct {
 	// Keep is how long the tree of a project stays that is not hosted any more;
 	// default a week.
 	Keep time.Duration
+	// Cmdline is the kernel's command line, by which a test may order faults.
+	Cmdline string
 	// Published is called after a project's tree has changed; it may be nil.
 	Published func(project string)
 	Log       *slog.Logger

@@ -75,6 +75,10 @@ type outcome struct {
 // maxReply bounds what is read from a worker.
 const maxReply = 64 << 20
 
+// FaultPhase begins the phase that a worker reports when it hangs as a test
+// ordered.
+const FaultPhase = "fault "
+
 // stopGrace is how long a worker may take to end when told to.
 const stopGrace = 4 * time.Second
 
@@ -172,10 +176,14 @@ func Main(ctx context.Context, r io.Reader, w io.Writer, enter func(Task) error,
 		defer mu.Unlock()
 		return enc.Encode(m)
 	}
+	cmdline, _ := os.ReadFile("/proc/cmdline") // which only a test's kernel says something on
 	if err := enter(task); err != nil {
 		return errors.Join(err, send(message{Error: err.Error()}))
 	}
 	job, err := task.job(log)
+	job.Fault = mirror.Faults(string(cmdline), func(phase string) {
+		send(message{Progress: &status.Progress{Phase: FaultPhase + phase}})
+	})
 	if err != nil {
 		return errors.Join(err, send(message{Error: err.Error()}))
 	}
