@@ -4,12 +4,10 @@ package main
 import (
 	"context"
 	"flag"
-	"io/fs"
 	"log/slog"
 
 	"micromirror/packages/acme"
 	"micromirror/packages/daemon"
-	"micromirror/packages/health"
 	"micromirror/packages/layout"
 	"micromirror/packages/node"
 	"micromirror/packages/sandbox"
@@ -62,23 +60,4 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	return m.Run(ctx)
-}
-
-// own gives the directories to the daemon, whatever is in them already too.
-func (f *flags) own() error {
-	if err := sandbox.Own(f.run, layout.AcmeD, layout.AcmeD, 0o755); err != nil {
-		return err
-	}
-	return sandbox.Own(f.dir, layout.AcmeD, layout.HTTPD, 0o750|fs.ModeSetgid)
-}
-
-// time says why the clock cannot be trusted. A fleet without time servers has
-// chosen to trust it.
-func (f *flags) time(servers []string) func() error {
-	return func() error {
-		if f.clock == "" || len(servers) == 0 {
-			return nil
-		}
-		return health.Clock(f.clock)(context.Background())
-	}
 }

@@ -110,9 +110,11 @@ func (c *Config) measure(p *progress, name string, run func() (bench.Row, error)
 // crowds measures memory.
 func crowds(ctx context.Context, c *Config, p *progress, tree string) ([]bench.Row, error) {
 	var rows []bench.Row
-	for _, crowd := range []struct{ name, target string }{
-		{"10,000 idle clients", "/4k.bin"}, {"10,000 slow clients", "/256m.bin"},
-	} {
+	kinds := []struct{ name, target string }{{"10,000 idle clients", "/4k.bin"}, {"10,000 slow clients", "/256m.bin"}}
+	if c.Secure {
+		kinds = append(kinds, struct{ name, target string }{"10,000 stuck in the handshake", stuck})
+	}
+	for _, crowd := range kinds {
 		row, err := c.measure(p, crowd.name, func() (bench.Row, error) {
 			ours := memory(ctx, func() (*server, error) { return c.startOurs(ctx, tree) }, crowd.target)
 			peer := memory(ctx, func() (*server, error) { return c.startNginx(ctx, tree) }, crowd.target)
