@@ -70,11 +70,14 @@ func (f *fixture) nginx() string {
 //   - Accept-Ranges is also on 206 and 304, where caches want to see it.
 //   - Pages (errors, redirects, listings) have their own text and so length, and
 //     are not to be cached; listings have validators.
+//   - 405 names the methods that are allowed, as RFC 9110 asks.
+//   - The parts of several ranges are parted by another boundary.
 //   - A redirect names the path only, so that it keeps scheme and name.
 func TestHeadersAgainstNginx(t *testing.T) {
 	f := newFixture(t)
 	peer := &fixture{TB: t, addr: f.nginx()}
 	const lastModified = "Fri, 02 Jan 2026 03:04:05 GMT"
+	etag := f.get("HEAD", inRelease).Header.Get("ETag")
 	for _, test := range []struct {
 		name, method, target string
 		header               []string
@@ -90,6 +93,18 @@ func TestHeadersAgainstNginx(t *testing.T) {
 		{name: "if-range", target: inRelease, header: []string{"Range: bytes=0-0", "If-Range: " + lastModified}},
 		{name: "if-range other", target: inRelease, header: []string{"Range: bytes=0-0", `If-Range: "x"`}},
 		{name: "not modified", target: inRelease, header: []string{"If-Modified-Since: " + lastModified}},
+		{name: "not modified by tag", target: inRelease, header: []string{"If-None-Match: " + etag}},
+		{name: "weak tag", target: inRelease, header: []string{"If-None-Match: W/" + etag}},
+		{name: "tag before date", target: inRelease, header: []string{`If-None-Match: "x"`, "If-Modified-Since: " + lastModified}},
+		{name: "modified since", target: inRelease, header: []string{"If-Unmodified-Since: Thu, 01 Jan 2026 00:00:00 GMT"}, page: true},
+		{name: "several ranges", target: "/debian/pool/large.iso", header: []string{"Range: bytes=0-1,70000-70001"}, page: true},
+		{name: "first or nothing", target: inRelease, header: []string{"Range: bytes=0-"}},
+		{name: "unknown unit", target: inRelease, header: []string{"Range: lines=1-2"}},
+		{name: "post", method: "POST", target: inRelease, header: []string{unusual}, page: true},
+		{name: "head of a listing", method: "HEAD", target: "/debian/pool/", page: true},
+		{name: "head of what is missing", method: "HEAD", target: "/debian/nothing", page: true},
+		{name: "query", target: inRelease + "?a=b"},
+		{name: "link", target: "/debian/dists/trixie/InRelease"},
 		{name: "precondition", target: inRelease, header: []string{`If-Match: "x"`}, page: true},
 		{name: "missing", target: "/debian/nothing", page: true},
 		{name: "above the root", target: "/../x", page: true},
@@ -112,7 +127,7 @@ func TestHeadersAgainstNginx(t *testing.T) {
 				}
 				if test.page {
 					r.Body = ""
-					for _, name := range []string{"Content-Length", "Etag", "Last-Modified", "Retry-After"} {
+					for _, name := range []string{"Content-Length", "Etag", "Last-Modified", "Retry-After", "Allow"} {
 						r.Header.Del(name)
 					}
 				}
