@@ -353,7 +353,7 @@ func (b *box) start() {
 			b.rebooted = true
 			return nil
 		},
-		Config: &Configuration{Dir: b.nodeDir(), Watch: []string{"gateway"}, Trial: 300 * time.Millisecond, Stable: time.Millisecond,
+		Config: &Configuration{Dir: b.nodeDir(), Watch: []string{"gateway"}, Trial: time.Second, Stable: time.Millisecond,
 			Restart: func() error { b.restarts++; return nil }},
 		Fault: b.fault, Timing: b.timing, Log: log,
 	}
@@ -391,7 +391,7 @@ func (b *box) judge(ctx context.Context) {
 	}
 	b.u.Blessed()
 	b.gate.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
+		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			select {
