@@ -60,7 +60,7 @@ func (s *Status) findings() (list []Problem) {
 	for _, o := range s.Health.Checks {
 		switch {
 		case o.Status != "fail" && o.Status != "warn":
-		case o.Name == "gateway" && s.Network != nil && s.Network.Mode == "rescue": // said with the address
+		case s.overtaken(o.Name):
 		case strings.HasPrefix(o.Name, projectCheck):
 			late = append(late, o)
 		default:
@@ -71,6 +71,22 @@ func (s *Status) findings() (list []Problem) {
 		list = append(list, projects(late))
 	}
 	return list
+}
+
+// overtaken reports whether a check's outcome has nothing to say any more: netd's
+// state is newer than the last look at it, and in a rescue the gateway is spoken
+// of together with the address.
+func (s *Status) overtaken(check string) bool {
+	n := s.Network
+	switch {
+	case n == nil:
+		return false
+	case check == "link":
+		return n.Carrier
+	case check == "gateway":
+		return n.Mode == "rescue" || n.connected() && !n.silent()
+	}
+	return false
 }
 
 // projectCheck begins the names of the projects' checks.

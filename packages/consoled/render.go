@@ -17,8 +17,8 @@ import (
 func Render(s Status) Frame {
 	head := append(s.head(), s.verdict())
 	facts, foot := s.facts(), s.foot()
-	// One blank line each around the facts, and two lines for the projects.
-	room := Rows - len(head) - len(facts) - len(foot) - 4
+	// One blank line each around the facts, and three lines for the projects.
+	room := Rows - len(head) - len(facts) - len(foot) - 5
 	middle := append(problemLines(s.Problems(), room), line(Plain, ""))
 	middle = append(append(middle, facts...), line(Plain, ""))
 	middle = append(middle, s.projects(Rows-len(head)-len(middle)-len(foot))...)

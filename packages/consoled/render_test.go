@@ -84,6 +84,9 @@ var screens = map[string]func(s *Status){
 		s.ill(Outcome{"address", "warn", "no gateway of the node file has ever answered: check addresses and gateway"},
 			Outcome{"gateway", "warn", "gateway 192.0.2.1 does not answer"})
 	},
+	"cable-just-back": func(s *Status) {
+		s.ill(Outcome{"link", "warn", "no carrier"}, Outcome{"gateway", "warn", "gateway 192.0.2.1 does not answer"})
+	},
 	"one-gateway-silent": func(s *Status) {
 		s.Network.Gateways[1].Reachable = false
 		s.ill(Outcome{"gateway", "warn", "gateway fe80::1 does not answer"})

@@ -74,10 +74,13 @@ type Network struct {
 	} `json:"gateways"`
 }
 
-// connected reports whether a gateway answers.
-func (n *Network) connected() bool {
+// connected reports whether a gateway answers, silent whether one does not.
+func (n *Network) connected() bool { return n.gateway(true) }
+func (n *Network) silent() bool    { return n.gateway(false) }
+
+func (n *Network) gateway(reachable bool) bool {
 	for _, g := range n.Gateways {
-		if g.Reachable {
+		if g.Reachable == reachable {
 			return true
 		}
 	}
