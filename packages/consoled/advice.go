@@ -15,9 +15,11 @@ type Problem struct {
 
 // starting is how long a node may take to get everything going, once this program
 // runs; after fresh that is no start any more.
+// A port needs settling to find its link.
 const (
 	starting = 2 * time.Minute
 	fresh    = 15 * time.Minute
+	settling = 20 * time.Second
 )
 
 // quiet is the age from which the health report no longer counts.
@@ -33,7 +35,7 @@ func (s *Status) Starting() bool {
 func (s *Status) Problems() []Problem {
 	found := s.findings()
 	if s.Starting() {
-		if n := s.Network; n != nil && !n.Carrier {
+		if n := s.Network; n != nil && !n.Carrier && s.Running > settling {
 			return []Problem{s.link()}
 		}
 		return nil
@@ -52,6 +54,9 @@ func (s *Status) Problems() []Problem {
 func (s *Status) findings() (list []Problem) {
 	if s.Unconfigured {
 		list = append(list, Problem{"This box does not know who it is: it has no node file.", "Ask for one, to be put on a USB stick: " + s.asks() + ".", true})
+	}
+	if s.Network != nil && !s.Network.Carrier {
+		list = append(list, s.link())
 	}
 	if s.Health == nil || s.Now.Sub(s.Health.Time) > quiet {
 		return append(list, Problem{What: "This box does not watch its own health at the moment.", Do: "Switch it off and on if this lasts for ten minutes."})
@@ -82,7 +87,7 @@ func (s *Status) overtaken(check string) bool {
 	case n == nil:
 		return false
 	case check == "link":
-		return n.Carrier
+		return true // said already
 	case check == "gateway":
 		return n.Mode == "rescue" || n.connected() && !n.silent()
 	}
@@ -111,8 +116,6 @@ func (s *Status) explain(o Outcome) Problem {
 	service, _, _ := strings.Cut(o.Name, "-")
 	if s.Network != nil {
 		switch o.Name {
-		case "link":
-			return s.link()
 		case "address":
 			return s.address(o.Reason)
 		case "gateway":

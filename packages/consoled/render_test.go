@@ -62,7 +62,7 @@ var screens = map[string]func(s *Status){
 		s.Up, s.Running, s.Health, s.Network, s.Update = 40*time.Second, 20*time.Second, nil, nil, nil
 	},
 	"starting-without-cable": func(s *Status) {
-		s.Up, s.Running, s.Health, s.Update = 40*time.Second, 20*time.Second, nil, nil
+		s.Up, s.Running, s.Health, s.Update = 40*time.Second, 25*time.Second, nil, nil
 		s.Network.Carrier, s.Network.Gateways = false, nil
 	},
 	"no-link": func(s *Status) {
@@ -84,6 +84,7 @@ var screens = map[string]func(s *Status){
 		s.ill(Outcome{"address", "warn", "no gateway of the node file has ever answered: check addresses and gateway"},
 			Outcome{"gateway", "warn", "gateway 192.0.2.1 does not answer"})
 	},
+	"cable-just-pulled": func(s *Status) { s.Network.Carrier = false },
 	"cable-just-back": func(s *Status) {
 		s.ill(Outcome{"link", "warn", "no carrier"}, Outcome{"gateway", "warn", "gateway 192.0.2.1 does not answer"})
 	},
