@@ -34,7 +34,7 @@ func Measure(ctx context.Context, o Options, program, dir string, w io.Writer) e
 	if err := Run(ctx, o); err != nil {
 		return err
 	}
-	if len(progress.Rows) == 2*len(scenarios())+1 {
+	if len(progress.Rows) == 2*len(scenarios())+len(whole())+2 {
 		if err := progress.Done(); err != nil {
 			return err
 		}

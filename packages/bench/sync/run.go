@@ -24,8 +24,10 @@ type Options struct {
 	Rounds    int      // runs of each client
 	Pull      []string // command that calls Pull: address, module and destination are appended
 	Serve     []string // command that calls Serve: the directory is appended
+	Whole     []string // command that calls Whole: address, module and destination are appended
+	Plan      []string // command that calls Plan: number of entries and an empty folder are appended
 	Timer     []string // command that calls Timed: the command is appended
-	Sides     string   // "client", "daemon" or both with a comma
+	Sides     string   // of "client", "daemon" and "run", with commas
 	Report    func(string)
 	Measured  []Row // by an earlier run: not measured again
 	Keep      func(Row) error
@@ -37,7 +39,7 @@ type Figures struct {
 	RSS       int64 // KiB
 }
 
-// Row compares both clients or both daemons.
+// Row compares both clients, both daemons, or whole runs.
 type Row struct {
 	Side, Scenario, Name string
 	Ours, Rsync          Figures
@@ -50,14 +52,14 @@ func (r Row) String() string {
 		r.Rsync.Wall.Seconds(), r.Rsync.CPU.Seconds(), r.Rsync.RSS>>10, ratio(r.Ours.Wall, r.Rsync.Wall), ratio(r.Ours.CPU, r.Rsync.CPU))
 }
 
-// Run measures the scenarios one after the other, first of clients and then of
-// daemons, but for those in o.Measured.
+// Run measures the scenarios one after the other, of clients, of daemons and of
+// whole runs, but for those in o.Measured.
 func Run(ctx context.Context, o Options) error {
 	for _, side := range []struct {
 		name      string
 		scenarios []scenario
 		measure   func(context.Context, *Options, scenario) (Row, error)
-	}{{"client", scenarios(), measure}, {"daemon", append(scenarios(), crowded()), measureServe}} {
+	}{{"client", scenarios(), measure}, {"daemon", append(scenarios(), crowded()), measureServe}, {"run", whole(), measureWhole}, {"run", []scenario{planned()}, measurePlan}} {
 		for _, s := range side.scenarios {
 			if !strings.Contains(o.Sides, side.name) || !strings.Contains(o.Scenarios, s.id) {
 				continue

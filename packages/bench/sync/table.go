@@ -10,7 +10,7 @@ import (
 // Of memory may be taken 32 MiB and 150 bytes for each entry of the list, and 512
 // MiB for a crowd, whatever rsync takes.
 func Table(rows []Row, scale float64) []bench.Row {
-	entries := map[string]float64{"a": 9, "b": 51_000, "c": 306_000, "d": 2, "e": 20_005}
+	entries := map[string]float64{"a": 9, "b": 51_000, "c": 306_000, "d": 2, "e": 20_005, "g": 306_000, "h": 3_000_000}
 	var table []bench.Row
 	for _, r := range rows {
 		name := fmt.Sprintf("%s (%s) %s", r.Side, r.Scenario, r.Name)
