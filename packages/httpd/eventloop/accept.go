@@ -38,10 +38,29 @@ func (l *loop) accept() {
 	}
 }
 
+// In a crowd, the kernel holds less for each connection: clients that take next to
+// nothing would fill what it has for all connections together, and the others would
+// have to wait. Up to unrationed connections a loop, its own bounds do; more share
+// the budget.
+const (
+	unrationed = 256
+	budget     = 256 << 20
+	leastShare = 32 << 10
+)
+
+// ration bounds what the kernel holds unsent. Should it not want to, its own bound
+// remains.
+func (l *loop) ration(fd int) {
+	if l.open > unrationed {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, max(leastShare, budget/l.open))
+	}
+}
+
 // place gives a connection a slot.
 func (l *loop) place(c *conn) {
 	l.gen++
 	l.open++
+	l.ration(c.fd)
 	if n := len(l.free); n > 0 {
 		c.id = connID{l.free[n-1], l.gen}
 		l.free = l.free[:n-1]

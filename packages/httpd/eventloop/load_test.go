@@ -226,6 +226,37 @@ func TestFairBesideGreedyClients(t *testing.T) {
 	}
 }
 
+// The more connections there are, the less is queued for each.
+func TestCrowdIsRationed(t *testing.T) {
+	r := newRig(t, Timeouts{})
+	l := r.listener()
+	client := r.dial()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	file, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	fd := int(file.Fd())
+	loop := &loop{}
+	const own = 123456
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, own); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ open, want int }{{1, own}, {256, own}, {512, 512 << 10}, {4096, 64 << 10}, {20000, 32 << 10}} {
+		loop.open = test.open
+		loop.ration(fd)
+		if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT); err != nil || got != test.want {
+			t.Errorf("with %d connections %d bytes, %v, want %d", test.open, got, err, test.want)
+		}
+	}
+	client.Close()
+}
+
 // A network that opens connections without end is cut to its share, and another
 // gets in. The rule is package limit's; here it is seen at work under the loops.
 func TestFloodOfConnections(t *testing.T) {
