@@ -45,6 +45,7 @@ type conn struct {
 	timeout time.Duration
 	until   time.Time // end of the handshake, zero after it
 	account *sender.Account
+	pace    *paced
 
 	protocol int
 	module   *share
@@ -66,7 +67,8 @@ func newConn(ctx context.Context, s *Server, c net.Conn, addr netip.Addr) *conn 
 			cn.raw = raw
 		}
 	}
-	cn.w = wire.NewWriter(c, writeBuffer)
+	cn.pace = &paced{Conn: c, ctx: ctx, alive: cn.alive}
+	cn.w = wire.NewWriter(cn.pace, writeBuffer)
 	cn.r = wire.NewReader(patient{cn}, readBuffer)
 	return cn
 }

@@ -7,14 +7,14 @@
 // nothing outside a module's directory. A module's list is read once per
 // generation of its tree and shared by all connections.
 //
-// Options that concern a sender are honoured. Those that concern only a receiver
-// are accepted and ignored; --max-size and --min-size are among them, for the
-// receiver applies them. What a mirror does not offer is refused in rsync's
-// words: pushing; compression, which its files do not need; ACLs, extended
-// attributes and access times, which it does not keep; rules that name files to
-// be read here (-F, -C, dir-merge); sums other than xxh128, xxh3, xxh64, MD5 and
-// MD4; and whatever Config.Refuse names, usually --checksum, which would read the
-// whole tree.
+// Options that concern a sender are honoured, also --bwlimit, which rsync leaves
+// to the sender. Those that concern only a receiver are accepted and ignored;
+// --max-size and --min-size are among them, for the receiver applies them. What
+// a mirror does not offer is refused in rsync's words: pushing; compression,
+// which its files do not need; ACLs, extended attributes and access times, which
+// it does not keep; rules that name files to be read here (-F, -C, dir-merge);
+// sums other than xxh128, xxh3, xxh64, MD5 and MD4; and whatever Config.Refuse
+// names, usually --checksum, which would read the whole tree.
 //
 // Limits: connections in all, per network and per module; addresses allowed and
 // denied; an absolute time for the handshake, one for rules and names, and one

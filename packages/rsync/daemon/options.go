@@ -25,7 +25,7 @@ type options struct {
 	ignoreMissing                                  bool
 	deleteExcluded, secluded, listOnly             bool
 	removeSource, filesFrom, fromNul               bool
-	appends, timeout, seed                         int
+	appends, timeout, seed, bandwidth              int
 	checksumChoice                                 string
 	filter                                         filter.List
 }

@@ -19,6 +19,8 @@ func TestParseOptions(t *testing.T) {
 		{"-a --no-r --no-links --no-D", func(o *options) bool { return !o.recurse && !o.links && !o.devices && !o.specials && o.perms }},
 		{"-rR --no-relative --no-implied-dirs", func(o *options) bool { return !o.relative && o.noRelative && o.noImplied }},
 		{"--timeout=30 --checksum-seed 5 --checksum-choice=md5", func(o *options) bool { return o.timeout == 30 && o.seed == 5 && o.checksumChoice == "md5" }},
+		{"--bwlimit=9 --timeout=1", func(o *options) bool { return o.bandwidth == 9 }},
+		{"--bwlimit=9m", func(o *options) bool { return o.bandwidth == 0 }},
 		{"--timeout=-5", func(o *options) bool { return o.timeout == 0 }},
 		{"-B700 -T /tmp --append --append -n", func(o *options) bool { return o.appends == 2 && o.dryRun }},
 		{"--exclude=*.foo --include bar -f -_x", func(o *options) bool { return o.filter.Len() == 3 }},

@@ -16,7 +16,7 @@ const (
  ignore-non-existing ignore-existing fsync inc-recursive i-r implied-dirs i-d preallocate open-noatime mkpath
  itemize-changes:i delete-missing-args msgs2stderr motd 8-bit-output:8 ipv4:4 ipv6:6 old-args trust-sender blocking-io
  old-dirs old-d`
-	quietArgs = `bwlimit block-size:B backup-dir suffix skip-compress max-alloc max-delete min-size max-size
+	quietArgs = `block-size:B backup-dir suffix skip-compress max-alloc max-delete min-size max-size
  modify-window:@ partial-dir compare-dest copy-dest link-dest usermap groupmap chown temp-dir:T info debug stderr
  log-format out-format contimeout stop-after stop-at time-limit compress-threads zt
  outbuf port address sockopts protocol chmod rsync-path only-write-batch`
@@ -50,6 +50,7 @@ func (o *options) table() map[string]*option {
 		"remove-source-files": {flag: &o.removeSource}, "remove-sent-files": {flag: &o.removeSource},
 		"from0": {short: '0', flag: &o.fromNul}, "files-from": {value: o.setFilesFrom},
 		"append": {act: o.addAppend}, "append-verify": {act: o.setVerify}, "timeout": {value: number(&o.timeout, 0, math.MaxInt32)},
+		"bwlimit":         {value: o.setBandwidth},
 		"checksum-seed":   {value: number(&o.seed, math.MinInt32, math.MaxInt32)},
 		"checksum-choice": {value: o.setChecksum}, "cc": {value: o.setChecksum},
 		"filter": {short: 'f', value: o.filter.Add}, "exclude": {value: o.filter.Exclude},

@@ -37,6 +37,7 @@ func (c *conn) transfer() error {
 		return err
 	}
 	c.until = time.Now().Add(10 * c.cfg.Handshake)
+	c.pace.slow(opts.bandwidth)
 	if opts.timeout > 0 {
 		c.timeout = min(c.timeout, time.Duration(opts.timeout)*time.Second)
 	}
