@@ -52,7 +52,7 @@ func TestBondWithVLAN(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nodes = append(nodes, vm.Start(t, vm.Config{Name: t.Name() + p.name, Image: image, NIC: "virtio-net-pci", Seats: seats, Links: []vm.LinkEnd{links[0].Ends[i], links[1].Ends[i]}}))
+		nodes = append(nodes, vm.Start(t, vm.Config{Name: t.Name() + p.name, Image: image, NIC: cableNIC, Seats: seats, Links: []vm.LinkEnd{links[0].Ends[i], links[1].Ends[i]}}))
 	}
 	for i, m := range nodes {
 		m.Wait(`mm netd: uplink wan0 .*driver=bonding`)
@@ -60,10 +60,8 @@ func TestBondWithVLAN(t *testing.T) {
 		m.Wait(answered)
 	}
 	for _, m := range nodes {
-		if err := m.QMP(t.Context(), "set_link", map[string]any{"name": "net1", "up": false}, nil); err != nil {
-			t.Fatal(err)
-		}
-		m.Wait(`link status definitely down for interface`)
+		cableOf(t, m, "net1", false)
+		m.Wait(`link status definitely down`)
 	}
 	nodes[0].Wait(answered)
 }

@@ -9,10 +9,19 @@ import (
 	"micromirror/packages/vm"
 )
 
+// cableNIC is the card of machines whose cable is pulled: QEMU's e1000e keeps that
+// to itself.
+const cableNIC = "virtio-net-pci,speed=1000,duplex=full"
+
 // cable plugs the first card's cable in or pulls it out.
 func cable(t *testing.T, m *vm.VM, in bool) {
 	t.Helper()
-	if err := m.QMP(t.Context(), "set_link", map[string]any{"name": "net0", "up": in}, nil); err != nil {
+	cableOf(t, m, "net0", in)
+}
+
+func cableOf(t *testing.T, m *vm.VM, card string, in bool) {
+	t.Helper()
+	if err := m.QMP(t.Context(), "set_link", map[string]any{"name": card, "up": in}, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -30,7 +39,7 @@ func TestStaticAddressesAndALateCable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := vm.Start(t, vm.Config{Image: image, NIC: "virtio-net-pci"}) // QEMU's e1000e keeps a pulled cable to itself
+	m := vm.Start(t, vm.Config{Image: image, NIC: cableNIC})
 	cable(t, m, false)
 	m.Wait(`mm netd: uplink wan0 .*carrier=false`)
 	cable(t, m, true)
