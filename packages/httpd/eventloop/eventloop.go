@@ -129,11 +129,16 @@ func newLoops(listener int, c *Config, d *disk) ([]*loop, error) {
 	return loops, nil
 }
 
+// unsent is what the kernel may hold of a response before it is sent. More would
+// make nothing faster and fill the memory that all connections share.
+const unsent = 1 << 20
+
 // prepareListener sets what accepted sockets inherit.
 func prepareListener(fd int) error {
 	return errors.Join(
 		unix.SetNonblock(fd, true),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60),
 	)
