@@ -218,3 +218,41 @@ func TestMatchGivesUp(t *testing.T) {
 		t.Errorf("rebuilt %d bytes, want %d zeros", len(got), len(file))
 	}
 }
+
+// Ordering whole runs, where that is enough, gives what ordering all entries
+// gives.
+func TestSortRuns(t *testing.T) {
+	tree := scanned(t, usual(t))
+	rules, err := filter.Parse("- x", "- h*", "+ *", "- c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		r      Request
+		enough bool
+	}{
+		{Request{Args: []string{"e", "a", "b", "a-b"}, Recurse: true}, true},
+		{Request{Args: []string{"loop", "a", "h1", "a.d"}, Recurse: true, Filter: rules}, true},
+		{Request{Args: []string{"./a/y", "a-b/c", "a/x"}, Recurse: true, Relative: true}, true},
+		{Request{Args: []string{"a/", "loop/"}, Recurse: true}, false},
+		{Request{Args: []string{"a", "a"}, Recurse: true}, false},
+		{Request{Args: []string{""}, Recurse: true, CopyLinks: true}, false},
+	} {
+		s, err := choose(t.Context(), tree, &tt.r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		account := NewMemory(1 << 20).Account()
+		done, err := s.sortRuns(account)
+		if done != tt.enough || err != nil || account.used != 0 {
+			t.Errorf("%q: %v, %v, want %v; %d bytes are taken", tt.r.Args, done, err, tt.enough, account.used)
+		}
+		got := s.order
+		if err := s.sortAll(32, account); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(s.order, got); done && diff != "" {
+			t.Errorf("%q (-all +runs):\n%s", tt.r.Args, diff)
+		}
+	}
+}
