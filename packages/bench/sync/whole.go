@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -123,6 +124,7 @@ func Fetch(ctx context.Context, in io.Reader, out io.Writer) error {
 // Plan makes a list of so many entries, the plan for an empty tree, and writes it:
 // what a worker's memory must hold. Names are as long as those of packages.
 func Plan(entries int, dir string) error {
+	debug.SetMemoryLimit(worker.MemoryLimit)
 	b := flist.NewBuilder(flist.Limits{})
 	for i := range entries {
 		f := flist.File{

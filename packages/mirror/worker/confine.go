@@ -21,6 +21,10 @@ import (
 // than half of it.
 const memory = 768 << 20
 
+// MemoryLimit is Go's soft limit of a worker: what three million entries take,
+// and some room for garbage.
+const MemoryLimit = 480 << 20
+
 // Confine takes from the process what the task does not need. Without a kernel
 // that can (a developer's machine) it takes what it can and says so; on a node
 // package sandbox has already refused to run there.

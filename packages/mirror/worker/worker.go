@@ -119,7 +119,7 @@ func run(ctx context.Context, command []string, task Task, progress func(status.
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = in, os.Stderr
 	cmd.Stdin = bytes.NewReader(input)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", memory*3/4))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%d", MemoryLimit))
 	p, err := child.Start(cmd)
 	in.Close()
 	if err != nil {
