@@ -61,8 +61,23 @@ var projectGauges = []struct {
 		func(_ *status.Report, p *status.Project) (float64, bool) { return float64(p.Size), true }},
 	{"micromirror_project_efficiency", "Bytes served in 24 hours, divided by the size on disk.",
 		func(_ *status.Report, p *status.Project) (float64, bool) { return p.Efficiency, p.Size > 0 }},
+	{"micromirror_project_serving", "1 while a project is served, 0 while it answers 503.",
+		func(_ *status.Report, p *status.Project) (float64, bool) { return number(p.Serving), true }},
+	{"micromirror_project_stale", "1 while upstream's content is older than the project's checker allows.",
+		func(_ *status.Report, p *status.Project) (float64, bool) { return number(p.Stale), true }},
+	{"micromirror_project_wrong_files", "Files of the last sample that differed from upstream's.",
+		func(_ *status.Report, p *status.Project) (float64, bool) {
+			return float64(p.WrongFiles), !p.LastCheck.IsZero()
+		}},
 	{"micromirror_project_age_seconds", "Time since a project was last in step with upstream.",
 		func(r *status.Report, p *status.Project) (float64, bool) {
 			return r.Time.Sub(p.LastUpdate).Seconds(), !p.LastUpdate.IsZero()
 		}},
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }

@@ -44,6 +44,16 @@ type Project struct {
 	Size         int64     `json:"size"` // bytes on disk
 	Files        int64     `json:"files"`
 	Error        string    `json:"error_msg,omitempty"`
+	// Stale is that upstream's own content is older than the project's checker
+	// allows; BehindSince when upstream's freshness file was first seen to be
+	// another than ours; WrongFiles how many of CheckedFiles differed from
+	// upstream's at LastCheck; OutOfService why a rule keeps the project back.
+	Stale        bool      `json:"stale"`
+	BehindSince  time.Time `json:"behind_since,omitzero"`
+	LastCheck    time.Time `json:"last_check,omitzero"`
+	CheckedFiles int       `json:"checked_files,omitempty"`
+	WrongFiles   int       `json:"wrong_files,omitempty"`
+	OutOfService string    `json:"out_of_service,omitempty"`
 	// ServedDay is the bytes sent in the last 24 hours; Efficiency is that
 	// divided by Size.
 	ServedDay  int64   `json:"served_day"`
