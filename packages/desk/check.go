@@ -48,9 +48,12 @@ func check(f Fleet, nodes []string) ([]nodeReport, error) {
 		}
 	}
 	var reports []nodeReport
+	all := f.configs()
 	for _, name := range nodes {
 		r := nodeReport{Name: name}
 		if cfg, err := f.Read(name); err != nil {
+			r.Error = err.Error()
+		} else if err := clashes(cfg, all); err != nil {
 			r.Error = err.Error()
 		} else {
 			r.Hardware, r.Projects = cfg.Node.Hardware, cfg.Node.Projects

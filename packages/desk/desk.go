@@ -39,6 +39,7 @@ type desk struct {
 	client   *http.Client
 	getenv   func(string) string
 	terminal func(prompt string) (string, error) // reads without echo
+	line     func(prompt string) (string, error) // errNoTerminal when nobody can be asked
 	work     int                                 // repository.Keys.WorkFactor
 	build    func(ctx context.Context, source string, log io.Writer) (folder string, err error)
 }
@@ -50,6 +51,7 @@ func Command() *cobra.Command {
 		client:   &http.Client{Timeout: healthLimit},
 		getenv:   os.Getenv,
 		terminal: readPassword,
+		line:     readLine(),
 		build: func(ctx context.Context, source string, log io.Writer) (string, error) {
 			return factory.Build(ctx, factory.Options{Repository: source, Log: log})
 		},
@@ -64,7 +66,7 @@ func (d *desk) command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(checkCommand(), imageCommand(),
+	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(),
 		d.keysCommand(), d.releaseCommand(), d.configCommand(), d.renewCommand(), d.rolloutCommand(), d.rollbackCommand())
 	return root
 }

@@ -69,22 +69,31 @@ func (o *office) node(name, hardware string) {
 
 func (o *office) desk() *desk {
 	return &desk{
-		now:    func() time.Time { return o.clock },
-		client: http.DefaultClient,
-		work:   2,
-		getenv: func(name string) string { return o.env[name] },
-		terminal: func(string) (string, error) {
+		now:      func() time.Time { return o.clock },
+		client:   http.DefaultClient,
+		work:     2,
+		getenv:   func(name string) string { return o.env[name] },
+		terminal: o.read,
+		line: func(prompt string) (string, error) {
 			if len(o.typed) == 0 {
-				return "", errors.New("no terminal")
+				return "", errNoTerminal
 			}
-			next := o.typed[0]
-			o.typed = o.typed[1:]
-			return next, nil
+			return o.read(prompt)
 		},
 		build: func(_ context.Context, source string, _ io.Writer) (string, error) {
 			return testRelease(o.t, source, o.clock), nil
 		},
 	}
+}
+
+// read is what the maintainer types.
+func (o *office) read(string) (string, error) {
+	if len(o.typed) == 0 {
+		return "", errors.New("no terminal")
+	}
+	next := o.typed[0]
+	o.typed = o.typed[1:]
+	return next, nil
 }
 
 // run runs a command on the fleet.
