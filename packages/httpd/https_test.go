@@ -208,18 +208,19 @@ func TestOffer(t *testing.T) {
 	for name, test := range map[string]struct {
 		args        []string
 		stdin, want string
+		never       string // not even that
 	}{
-		"AES-GCM comes first": {nil, get, `Cipher is TLS_AES_128_GCM_SHA256`},
-		"1.2 has AEAD":        {[]string{"-tls1_2"}, get, `Cipher is ECDHE-ECDSA-AES128-GCM-SHA256`},
-		"1.2 has no CBC":      {[]string{"-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"}, get, `handshake failure`},
-		"1.1 is gone":         {[]string{"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"}, get, `alert protocol version|no protocols available`},
-		"HTTP/1.1 by ALPN":    {[]string{"-alpn", "h2,http/1.1"}, get, `ALPN protocol: http/1.1`},
-		"no renegotiation":    {[]string{"-tls1_2"}, "R\n", `(?s)RENEGOTIATING.*(no renegotiation|unexpected eof|closed|shutdown|error|write:errno)`},
-		"secure extension":    {[]string{"-tls1_2"}, get, `Secure Renegotiation IS supported`},
-		"no compression":      {[]string{"-tls1_2"}, get, `Compression: NONE`},
-		"no early data":       {nil, get, `Max Early Data: 0|Early data was not sent`},
-		"key update ends it":  {nil, "K\n", `KEYUPDATE`},
-		"answer":              {[]string{"-quiet"}, get, `(?s)HTTP/1.1 200 OK.*Origin: Debian`},
+		"AES-GCM comes first": {nil, get, `Cipher is TLS_AES_128_GCM_SHA256`, ""},
+		"1.2 has AEAD":        {[]string{"-tls1_2"}, get, `Cipher is ECDHE-ECDSA-AES128-GCM-SHA256`, ""},
+		"1.2 has no CBC":      {[]string{"-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"}, get, `handshake failure`, ""},
+		"1.1 is gone":         {[]string{"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"}, get, `alert protocol version|no protocols available`, ""},
+		"HTTP/1.1 by ALPN":    {[]string{"-alpn", "h2,http/1.1"}, get, `ALPN protocol: http/1.1`, ""},
+		"no renegotiation":    {[]string{"-tls1_2"}, "R\n", `RENEGOTIATING`, `(?s)RENEGOTIATING.*verify`},
+		"secure extension":    {[]string{"-tls1_2"}, get, `Secure Renegotiation IS supported`, ""},
+		"no compression":      {[]string{"-tls1_2"}, get, `Compression: NONE`, ""},
+		"no early data":       {nil, get, `Max Early Data: 0|Early data was not sent`, ""},
+		"key update ends it":  {nil, "K\n", `KEYUPDATE`, ""},
+		"answer":              {[]string{"-quiet"}, get, `(?s)HTTP/1.1 200 OK.*Origin: Debian`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.TB = t
@@ -230,6 +231,9 @@ func TestOffer(t *testing.T) {
 			out, _ := f.secureClient(&lines{strings.NewReader(test.stdin), f.Context()}, "openssl", args...)
 			if !regexp.MustCompile(test.want).MatchString(out) {
 				t.Errorf("openssl says\n%s\nwant %s", out, test.want)
+			}
+			if test.never != "" && regexp.MustCompile(test.never).MatchString(out) {
+				t.Errorf("openssl says\n%s\nwant nothing like %s", out, test.never)
 			}
 		})
 	}
@@ -384,6 +388,8 @@ func TestStalledTLSClientsDelayNobody(t *testing.T) {
 		func(c net.Conn) {
 			f.stallEstablished(c, ca, strings.Repeat(request("GET", "/debian/pool/large.iso"), 20))
 		},
+		// Last, for it takes all handshakes that its network may have.
+		func(c net.Conn) { go stallAfterHello(c) },
 	}
 	for _, kind := range kinds {
 		for range crowd {
