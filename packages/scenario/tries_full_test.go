@@ -22,6 +22,8 @@ import (
 
 const badSlotTries = slot.TrialTries
 
+var syncPhases = []string{"list", "fetch", "verify", "journal", "publish", "switch", "index", "settle"}
+
 // run is t.Run for a case of a long matrix: it tells how it goes, and does not
 // repeat a case that has passed with this very release before.
 func run(t *testing.T, name string, f func(t *testing.T)) {
