@@ -25,7 +25,7 @@ test: ## everything CI runs: check, then the booted image with real clients
 	@$(BUILD) release
 	@$(BUILD) --tags faults release
 	@$(BUILD) check-hardware | tail -1
-	$(GO) test -tags vm -timeout 40m -p 1 -parallel 2 ./packages/scenario/... ./packages/vm/... ./packages/demo/...
+	$(GO) test -tags vm -timeout 60m -p 1 -parallel 2 ./packages/scenario/... ./packages/powercut/... ./packages/vm/... ./packages/demo/...
 
 test-full: ## the long matrices: resumable, with progress (run it again to go on)
 	@$(BUILD) deps test
@@ -65,6 +65,7 @@ N ?= 100
 powercut: ## cut the power at every write, check what is left, boot N of the cuts (N=100, resumable)
 	@$(BUILD) deps test
 	@$(BUILD) release
+	@$(BUILD) --tags faults release
 	@$(GO) build -buildvcs=false -o build/bin/powercut ./cmd/powercut && exec build/bin/powercut -boots $(N)
 
 fuzz: ## fuzz every parser of outside bytes (FUZZTIME=10m each, resumable)
