@@ -112,20 +112,19 @@ func (s *Server) give(conn *net.TCPConn, session *tlsrecord.Session, peer netip.
 	return nil
 }
 
-// offload asks the kernel to seal. The first answer is told to people.
+// offload asks the kernel to seal. The first success is told to people; a client
+// that has gone already makes the kernel refuse as well.
 func (s *Server) offload(fd int, session *tlsrecord.Session) bool {
 	if !s.config.Kernel {
 		return false
 	}
 	err := session.Offload(fd)
-	s.told.Do(func() {
-		if err != nil {
-			s.config.Log.Info("the kernel does not seal for https", "err", err)
-			return
-		}
-		daemon.Notice(s.config.Log, "the kernel seals what https sends")
-	})
-	return err == nil
+	if err != nil {
+		s.config.Log.Debug("the kernel does not seal", "err", err)
+		return false
+	}
+	s.told.Do(func() { daemon.Notice(s.config.Log, "the kernel seals what https sends") })
+	return true
 }
 
 func firstOf(a, b error) error {

@@ -70,7 +70,6 @@ func TestHTTPS(t *testing.T) {
 	n.m.Wait(`mm acmed: certificate for .*` + nodeName)
 	n.m.Wait(`mm httpd: https with a certificate for`)
 	before := n.certificate()
-	n.m.Wait(`mm httpd: the kernel seals what https sends`)
 	n.m.Wait(`mm syncd: demo-files: published`)
 	n.clients(dir)
 	n.m.Wait(`mm acmed: certificate for .*` + nodeName) // the next one
@@ -97,6 +96,7 @@ func freePort(t *testing.T) int {
 // clients fetches by all kinds of programs.
 func (n *secureNode) clients(dir string) {
 	n.Run("curl", func(t *testing.T) { n.useCurl(t) })
+	n.m.Wait(`mm httpd: the kernel seals what https sends`)
 	n.Run("go", func(t *testing.T) { n.useGo(t) })
 	n.Run("openssl", func(t *testing.T) { n.useOpenSSL(t) })
 	n.m.Wait(`mm syncd: demo-debian: published`)
