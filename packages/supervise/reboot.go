@@ -35,7 +35,7 @@ func (r *Rebooter) Reboot(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, r.Limit)
 	defer cancel()
 	err := r.ask(asking)
-	if err != nil {
+	if err != nil && ctx.Err() == nil { // it is not when init ends this process first
 		r.Log.Error("init does not reboot", "err", err)
 	}
 	<-asking.Done()
