@@ -62,11 +62,18 @@ func (r *Root) MoveOut(name string, to *Root, target string) error {
 	})
 }
 
-// LinkIn makes target in the tree to a further name of the file.
+// LinkIn makes target in the tree to, which may be this one, a further name of the
+// file.
 func (r *Root) LinkIn(name string, to *Root, target string) error {
 	src, srcBase, err := r.parent(name)
 	if err != nil {
 		return err
+	}
+	if to == r && src != r.fd { // whose next directory takes the place of this one
+		if src, err = unix.FcntlInt(uintptr(src), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			return &fs.PathError{Op: "link", Path: name, Err: err}
+		}
+		defer unix.Close(src)
 	}
 	dst, dstBase, err := to.parent(target)
 	if err != nil {

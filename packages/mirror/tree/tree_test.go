@@ -176,3 +176,33 @@ func TestDiscard(t *testing.T) {
 		t.Error("still there")
 	}
 }
+
+// Both directories of a hard link may be in the tree itself.
+func TestLinkWithinTheTree(t *testing.T) {
+	dir := t.TempDir()
+	r, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, sub := range []string{"a/by-hash", "b"} {
+		if err := r.MkdirAll(sub, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a/by-hash/x"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"b/x", "a/x", "x", "a/by-hash/y"} {
+		if err := r.LinkIn("a/by-hash/x", r, target); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+	if err := r.LinkIn("x", r, "b/z"); err != nil {
+		t.Error(err)
+	}
+	st, err := r.Stat("b/z")
+	if err != nil || st.Size != 1 {
+		t.Errorf("b/z: %+v, %v", st, err)
+	}
+}
