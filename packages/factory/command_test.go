@@ -45,3 +45,15 @@ func TestCancelEndsWhatWasStarted(t *testing.T) {
 		t.Error("still waits for the grandchild")
 	}
 }
+
+func TestLastGoFlagsCount(t *testing.T) {
+	for want, env := range map[string][]string{
+		"":         {"A=b", "XGOFLAGS=-a"},
+		"-a":       {"GOFLAGS=-a", "A=b"},
+		"-b -c=-d": {"GOFLAGS=-a", "GOFLAGS=-b -c=-d"},
+	} {
+		if got := goFlags(env); got != want {
+			t.Errorf("%q: %q, want %q", env, got, want)
+		}
+	}
+}

@@ -59,13 +59,24 @@ func (b *build) gok(ctx context.Context, c *instance, args ...string) error {
 	// must not build gok itself for a target that differs from the host. The
 	// paths go because gok writes its /gokrazy/init in a folder with a random
 	// name, which would make the whole program new in every release.
-	cmd.Env = slices.Concat(b.hostEnv(), c.env, []string{"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -buildvcs=false -trimpath")})
+	cmd.Env = slices.Concat(b.hostEnv(), c.env, []string{"GOFLAGS=" + strings.TrimSpace(goFlags(b.hostEnv())+" -buildvcs=false -trimpath")})
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("gok %s: %w\n%s", strings.Join(args, " "), err, out.Bytes())
 	}
 	return nil
+}
+
+// goFlags is what an environment, of which the last word counts, orders of the go
+// command.
+func goFlags(env []string) string {
+	for _, e := range slices.Backward(env) {
+		if flags, ok := strings.CutPrefix(e, "GOFLAGS="); ok {
+			return flags
+		}
+	}
+	return ""
 }
 
 // stageEtc collects what the image carries as /etc/micromirror: the version, the

@@ -1,5 +1,6 @@
 // Package figures measures what a release costs: sizes, memory, the time to boot
-// and to build.
+// and to build, what an update over the air downloads and how long it takes a node
+// out of service.
 //
 // Promise: every figure is measured in this run, on this computer, from the
 // release as it is built now; nothing is asserted, an aim only stands beside its
@@ -7,8 +8,8 @@
 // load of the computer is noted, because boot and build times mean little on a
 // busy one.
 //
-// Files owned: build/figures.json, the result, and build/figures/, where the
-// measured builds go; the latter is removed.
+// Files owned: build/figures.json, the result, and what else in build/ begins with
+// figures, where the measured builds go; that is removed.
 package figures
 
 import (
@@ -30,6 +31,7 @@ type Options struct {
 	Repository string // top folder of the source tree
 	Boots      int    // beside the first, of which the median counts
 	Cold       bool   // build without Go's cache
+	Update     bool   // update a node over the air
 	Log        io.Writer
 }
 
@@ -38,7 +40,7 @@ type Figure struct {
 	Group string  `json:"group"`
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
-	Unit  string  `json:"unit"` // "MiB" or "s"
+	Unit  string  `json:"unit"` // "MiB", "%" or "s"
 	// Aim is what it should stay below, 0 for none.
 	Aim  float64 `json:"aim,omitempty"`
 	Note string  `json:"note,omitempty"`
@@ -74,7 +76,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	}
 	r.Release, r.Accelerator = built.Version, vm.Probe()
 	r.Figures = sizes(built)
-	for _, measure := range []func(context.Context, Options, string) ([]Figure, error){boots, builds} {
+	for _, measure := range []func(context.Context, Options, string) ([]Figure, error){boots, updates, builds} {
 		more, err := measure(ctx, o, dir)
 		if err != nil {
 			return nil, err

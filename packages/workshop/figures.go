@@ -10,7 +10,7 @@ import (
 func figuresCommand(o *factory.Options) *cobra.Command {
 	var f figures.Options
 	c := &cobra.Command{
-		Use: "figures", Short: "measure sizes, memory, boot and build times", Args: cobra.NoArgs,
+		Use: "figures", Short: "measure sizes, memory, boot, update and build times", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f.Repository, f.Log = o.Repository, o.Log
 			r, err := figures.Measure(c.Context(), f)
@@ -22,5 +22,6 @@ func figuresCommand(o *factory.Options) *cobra.Command {
 	}
 	c.Flags().IntVar(&f.Boots, "boots", 3, "boots beside the first, of which the median counts")
 	c.Flags().BoolVar(&f.Cold, "cold", true, "also build without Go's cache, which takes minutes")
+	c.Flags().BoolVar(&f.Update, "update", true, "also update a node over the air, with a bad release and a downgrade")
 	return c
 }
