@@ -9,9 +9,11 @@
 // Servers are tried in turn. One that sends wrong data is not asked again for this
 // file. One that breaks off, or answers too slowly, is asked again as long as the
 // round over all servers brought something new. One that ignores Range (it
-// answers 200) is used only when no other has what is missing, and then the file
-// travels whole. No server can make a call read more than what is asked for, and
-// none can keep it longer than the minimum rate allows.
+// answers 200) is used only when no other has what is missing; then the file
+// travels whole, and may break off a few times only, since it begins anew each
+// time. No server can make a call read more than what is asked for, and none can
+// keep it longer than the minimum rate allows. Redirects are followed, a few, to
+// http and https; what a server says is told in errors, but not at any length.
 //
 // Files owned: Dest, and Dest with the ending .part while it is incomplete. The
 // part is its own journal: it is as long as the file, and which of its chunks are
@@ -67,13 +69,21 @@ func New(c Config) *Fetcher {
 			MaxIdleConnsPerHost:    1,
 			IdleConnTimeout:        c.Patience,
 		},
-		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
-			if len(via) > 3 {
-				return errors.New("more than three redirects")
-			}
-			return nil
-		},
+		CheckRedirect: checkRedirect,
 	}}
+}
+
+// checkRedirect bounds what a server may ask for. The client itself knows http and
+// https only.
+func checkRedirect(q *http.Request, via []*http.Request) error {
+	const maxRedirects, maxURL = 3, 2000
+	if len(via) > maxRedirects {
+		return errors.New("more than three redirects")
+	}
+	if len(q.URL.String()) > maxURL {
+		return fmt.Errorf("a redirect to a URL of more than %d bytes", maxURL)
+	}
+	return nil
 }
 
 // Job is a file to download.
@@ -97,7 +107,7 @@ type Stats struct {
 // File downloads a file; one call at a time for each Dest. A local source that cannot be read is no error as long as
 // a server has its chunks.
 func (f *Fetcher) File(ctx context.Context, j Job) (Stats, error) {
-	d := &download{f: f, job: j, problems: map[string]error{}, rangeless: map[string]bool{}}
+	d := &download{f: f, job: j, problems: map[string]error{}, rangeless: map[string]bool{}, wholes: map[string]int{}}
 	if err := d.run(ctx); err != nil {
 		return d.stats, fmt.Errorf("fetch %s: %w", j.Path, err)
 	}
@@ -112,6 +122,7 @@ type download struct {
 	stats     Stats
 	problems  map[string]error // the last of each base
 	rangeless map[string]bool  // bases that ignore Range
+	wholes    map[string]int   // how often those were asked for the whole file
 }
 
 func (d *download) run(ctx context.Context) (err error) {
@@ -214,11 +225,16 @@ func (d *download) ranged(ctx context.Context, base string) error {
 	return d.part.sync()
 }
 
+// maxWholes bounds how often a server that ignores Range may break off: each time
+// might bring one chunk more, at the cost of all that come before it.
+const maxWholes = 3
+
 // whole gets the file from its start, from a server that cannot do better.
 func (d *download) whole(ctx context.Context, base string) error {
-	if !d.rangeless[base] {
+	if !d.rangeless[base] || d.wholes[base] == maxWholes {
 		return nil
 	}
+	d.wholes[base]++
 	return errors.Join(d.receive(ctx, base, chunk.Range{Size: d.job.Size}), d.part.sync())
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"micromirror/packages/chunk"
@@ -160,22 +161,36 @@ func TestWrongServers(t *testing.T) {
 		}
 	}
 	for name, handle := range map[string]http.HandlerFunc{
-		"not found":           status(404),
-		"server error":        status(500),
-		"range refused":       status(416),
-		"no content":          status(204),
-		"other file":          honest(noise(2, fileSize)),
-		"shorter file":        honest(content[:fileSize-1]),
-		"longer file":         honest(append(slices.Clone(content), 1)),
-		"endless":             func(w http.ResponseWriter, _ *http.Request) { endless(w, 200) },
-		"endless partial":     partial("bytes RANGE/600000", noise(3, 2*fileSize)),
-		"other range":         partial("bytes 0-9/600000", content[:10]),
-		"other total":         partial("bytes RANGE/600001", half),
-		"no Content-Range":    partial("", half),
-		"compressed":          func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Encoding", "gzip"); honest(content)(w, r) },
-		"redirects for ever":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
-		"breaks off at once":  cutting(honest(content), 1),
-		"page instead of 404": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<h1>Welcome</h1>") },
+		"not found":        status(404),
+		"server error":     status(500),
+		"range refused":    status(416),
+		"no content":       status(204),
+		"other file":       honest(noise(2, fileSize)),
+		"shorter file":     honest(content[:fileSize-1]),
+		"longer file":      honest(append(slices.Clone(content), 1)),
+		"endless":          func(w http.ResponseWriter, _ *http.Request) { endless(w, 200) },
+		"endless partial":  partial("bytes RANGE/600000", noise(3, 2*fileSize)),
+		"other range":      partial("bytes 0-9/600000", content[:10]),
+		"other total":      partial("bytes RANGE/600001", half),
+		"no Content-Range": partial("", half),
+		"compressed": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			honest(content)(w, r)
+		},
+		"redirects for ever": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
+		"redirects to a file": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+		},
+		"redirects far away": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://"+r.Host+"/"+strings.Repeat("x", 50_000), http.StatusFound)
+		},
+		"encoded at length": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", strings.Repeat("x", 50_000))
+			honest(content)(w, r)
+		},
+		"other range at length": partial(strings.Repeat("x", 50_000), half),
+		"breaks off at once":    cutting(honest(content), 1),
+		"page instead of 404":   func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<h1>Welcome</h1>") },
 	} {
 		s := serve(t, handle)
 		for _, resumed := range []bool{false, true} {
@@ -191,6 +206,9 @@ func TestWrongServers(t *testing.T) {
 			}
 			if err != nil && !strings.Contains(err.Error(), s.URL) {
 				t.Errorf("%s: the error does not name the server: %v", name, err)
+			}
+			if err != nil && len(err.Error()) > 3000 {
+				t.Errorf("%s: the error has %d bytes", name, len(err.Error()))
 			}
 		}
 	}
@@ -226,6 +244,31 @@ func TestServerWithoutRange(t *testing.T) {
 		j.Local = []chunk.Source{source(content[:fileSize-100_000])}
 		if stats := mustFetch(t, New(Config{}), j, content); stats.Bytes > c.most {
 			t.Errorf("%v: %d bytes travelled, want at most %d", c.bases, stats.Bytes, c.most)
+		}
+	}
+}
+
+// A server without Range that brings a little more each time cannot have the file
+// sent without end.
+func TestServerWithoutRangeThatBreaksOff(t *testing.T) {
+	content := noise(1, fileSize)
+	var more atomic.Int64
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Range")
+		cutting(honest(content), int(more.Add(50_000)))(w, r)
+	})
+	f := New(Config{})
+	j := makeJob(t, content, true, s.URL)
+	if stats, _ := mustFail(t, f, j); stats.Bytes > 4*fileSize || s.requests.Load() > 2*(maxWholes+1) {
+		t.Errorf("%d bytes travelled in %d requests", stats.Bytes, s.requests.Load())
+	}
+	for n := 1; ; n++ { // each call goes on where the one before ended
+		_, err := f.File(t.Context(), j)
+		if err == nil {
+			break
+		}
+		if n == 10 {
+			t.Fatal(err)
 		}
 	}
 }

@@ -30,6 +30,20 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("the server answered %d %s", e.Code, http.StatusText(e.Code))
 }
 
+// brief is an error that may quote a server, which may say a lot.
+type brief struct{ error }
+
+func (e brief) Error() string {
+	const most = 600
+	text := e.error.Error()
+	if len(text) > most {
+		return text[:most/2] + "…" + text[len(text)-most/2:]
+	}
+	return text
+}
+
+func (e brief) Unwrap() error { return e.error }
+
 // Get downloads a small file of at most so many bytes.
 func (f *Fetcher) Get(ctx context.Context, url string, limit int64) ([]byte, error) {
 	body, err := f.request(ctx, url, "")
@@ -87,7 +101,7 @@ func check(a *http.Response, r chunk.Range, size int64) error {
 		want := fmt.Sprintf("bytes %d-%d/", r.Offset, r.End()-1)
 		total, ok := strings.CutPrefix(a.Header.Get("Content-Range"), want)
 		if !ok || total != "*" && total != fmt.Sprint(size) {
-			return fmt.Errorf("%w: Content-Range is %q, want %q", errWrongData, a.Header.Get("Content-Range"), want+fmt.Sprint(size))
+			return fmt.Errorf("%w: Content-Range is %.60q, want %q", errWrongData, a.Header.Get("Content-Range"), want+fmt.Sprint(size))
 		}
 	default:
 		return &StatusError{a.StatusCode}
@@ -118,10 +132,10 @@ func (f *Fetcher) request(ctx context.Context, url, ranges string) (*body, error
 	})
 	if err != nil {
 		cancel(nil)
-		return nil, err
+		return nil, brief{err}
 	}
 	if e := b.answer.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, errors.Join(fmt.Errorf("%w: it is encoded as %q", errWrongData, e), b.Close())
+		return nil, errors.Join(fmt.Errorf("%w: it is encoded as %.60q", errWrongData, e), b.Close())
 	}
 	return b, nil
 }
