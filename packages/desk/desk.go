@@ -30,6 +30,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"micromirror/packages/factory"
+	"micromirror/packages/flash"
 	"micromirror/packages/node"
 )
 
@@ -41,6 +42,7 @@ type desk struct {
 	terminal func(prompt string) (string, error) // reads without echo
 	line     func(prompt string) (string, error) // errNoTerminal when nobody can be asked
 	work     int                                 // repository.Keys.WorkFactor
+	machine  flash.Machine
 	build    func(ctx context.Context, source string, log io.Writer) (folder string, err error)
 }
 
@@ -52,6 +54,7 @@ func Command() *cobra.Command {
 		getenv:   os.Getenv,
 		terminal: readPassword,
 		line:     readLine(),
+		machine:  flash.Machine{Sys: "/sys", Proc: "/proc"},
 		build: func(ctx context.Context, source string, log io.Writer) (string, error) {
 			return factory.Build(ctx, factory.Options{Repository: source, Log: log})
 		},
@@ -66,7 +69,7 @@ func (d *desk) command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(),
+	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(), d.flashCommand(),
 		d.keysCommand(), d.releaseCommand(), d.configCommand(), d.renewCommand(), d.rolloutCommand(), d.rollbackCommand())
 	return root
 }

@@ -99,8 +99,12 @@ func (f Fleet) updates(set identity.Set) (public string, err error) {
 // stages prints a line when a stage of the image begins and once a second in
 // long ones, with what remains.
 func stages(w io.Writer) func(image.Progress) {
-	start, last, stage := time.Now(), time.Time{}, ""
+	start, last, stage, done := time.Now(), time.Time{}, "", int64(0)
 	return func(p image.Progress) {
+		if p.Done < done {
+			start = time.Now() // reading back begins
+		}
+		done = p.Done
 		if p.Stage == stage && time.Since(last) < time.Second {
 			return
 		}

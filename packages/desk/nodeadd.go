@@ -90,7 +90,7 @@ type added struct {
 }
 
 func (a *added) text(fleet string) string {
-	return fmt.Sprintf("%s: %s, projects of about %s in %s\nnext: mirrorctl flash --fleet %s --node %s --disk /dev/DISK, and mirrorctl card %[5]s --fleet %[4]s\n",
+	return fmt.Sprintf("%s: %s, projects of about %s in %s\nnext: mirrorctl flash --fleet %s --node %s --disk /dev/DISK, and mirrorctl card %[6]s --fleet %[5]s\n",
 		a.File, a.Host, bytesText(a.Projects), bytesText(a.Room), fleet, a.name)
 }
 

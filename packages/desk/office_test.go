@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"micromirror/packages/flash"
 	"micromirror/packages/health"
 	"micromirror/packages/perm"
 	"micromirror/packages/release"
@@ -72,6 +73,7 @@ func (o *office) desk() *desk {
 		now:      func() time.Time { return o.clock },
 		client:   http.DefaultClient,
 		work:     2,
+		machine:  flash.Machine{Sys: "/sys", Proc: "/proc"},
 		getenv:   func(name string) string { return o.env[name] },
 		terminal: o.read,
 		line: func(prompt string) (string, error) {
