@@ -120,8 +120,8 @@ func (n *box) tellMemory() {
 // kept is what has a second copy.
 func kept() []supervise.Kept {
 	return []supervise.Kept{
-		{Dir: layout.NodeDir, Mode: 0o644, Only: []string{node.NodeFile, node.FleetFile, rootFile}},
-		{Dir: layout.NodeDir, Mode: 0o600, Only: []string{update.KeyFile, update.SecretFile}},
+		{Dir: layout.NodeDir, Mode: 0o644, Only: []string{node.NodeFile, node.FleetFile, node.RootFile}},
+		{Dir: layout.NodeDir, Mode: 0o600, Only: []string{node.KeyFile, node.SecretFile}},
 		{Prefix: "acme/", Dir: layout.AcmeDir, UID: layout.AcmeD, Mode: 0o600},
 		{Prefix: "update/", Dir: layout.StateDir + "/updated", Mode: 0o644, Only: []string{"supervise.json", "update.json", "boot.json"}},
 	}

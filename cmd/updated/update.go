@@ -15,14 +15,12 @@ import (
 	"micromirror/packages/daemon"
 	"micromirror/packages/fetch"
 	"micromirror/packages/layout"
+	"micromirror/packages/node"
 	"micromirror/packages/slot"
 	"micromirror/packages/slot/copies"
 	"micromirror/packages/supervise"
 	"micromirror/packages/update"
 )
-
-// rootFile is the root metadata that the node was born with.
-const rootFile = "root.json"
 
 // downloadRate bounds what a release takes from the mirror's own traffic, in
 // bytes a second.
@@ -51,10 +49,10 @@ func (f *flags) updater(n *box) *update.Updater {
 	if u.Window, err = update.ParseWindow(n.config.Fleet.Update.Window); err != nil {
 		n.log.Error("update at any time", "err", err)
 	}
-	root, err := os.ReadFile(filepath.Join(layout.NodeDir, rootFile))
+	root, err := os.ReadFile(filepath.Join(layout.NodeDir, node.RootFile))
 	switch {
 	case err != nil:
-		u.Off = "the node has no " + rootFile
+		u.Off = "the node has no " + node.RootFile
 	case len(n.config.Fleet.Update.URLs) == 0:
 		u.Off = "fleet.json has no update.urls"
 	}

@@ -30,12 +30,6 @@ import (
 // must start again to obey it itself.
 var ErrRestart = errors.New("starting again with the new configuration")
 
-// Names of the files in the node's directory that only this package knows.
-const (
-	SecretFile = "secret.json" // what is secret in a configuration, decrypted
-	KeyFile    = "age.key"     // the node's own key
-)
-
 // maxConfig bounds a configuration file.
 const maxConfig = 1 << 20
 
@@ -49,8 +43,9 @@ const maxConfig = 1 << 20
 // must be healthy. Otherwise, and also when the power fails meanwhile, the
 // previous files come back by themselves: they lie beside the new ones as
 // <file>.old, and config.json says that a trial is going on. A set that failed is
-// remembered by its hash and not tried again; one during whose trial the node
-// went down gets three chances.
+// remembered by its hash and left alone for a day, then for eight, since an
+// outage may have been to blame; one during whose trial the node went down gets
+// three chances first.
 type Configuration struct {
 	Dir     string // of node.json and fleet.json
 	Restart func() error
@@ -70,7 +65,7 @@ type journal struct {
 func (u *Updater) journal() string { return filepath.Join(u.State, "config.json") }
 
 func mode(file string) fs.FileMode {
-	if file == SecretFile {
+	if file == node.SecretFile {
 		return 0o600
 	}
 	return 0o644
@@ -78,6 +73,10 @@ func mode(file string) fs.FileMode {
 
 // configure brings the node's configuration to what the repository has.
 func (u *Updater) configure(ctx context.Context, cat *Catalogue) error {
+	// A way back that failed, as on a full disk, is still to be gone.
+	if err := u.giveBack(ctx, "the way back failed", 1); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
 	set, err := u.candidate(ctx, cat)
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
@@ -87,7 +86,7 @@ func (u *Updater) configure(ctx context.Context, cat *Catalogue) error {
 		return nil
 	}
 	sum := fingerprint(set)
-	if f, ok := find(u.now().Config.Bad, sum); ok && f.Count >= maxTrials {
+	if f, ok := find(u.now().Config.Bad, sum); ok && f.Count >= maxTrials && !elapsed(f.Time, u.reference(), retry<<min(f.Count-maxTrials, maxTrials)) {
 		return fmt.Errorf("configuration %s failed here: %s", sum[:8], f.Reason)
 	}
 	if err := u.valid(ctx, set); err != nil {
@@ -100,16 +99,16 @@ func (u *Updater) configure(ctx context.Context, cat *Catalogue) error {
 func (u *Updater) candidate(ctx context.Context, cat *Catalogue) (map[string][]byte, error) {
 	set := map[string][]byte{}
 	for file, path := range map[string]string{
-		node.FleetFile: "config/fleet.json",
-		node.NodeFile:  "config/nodes/" + u.Self.Name + ".json",
-		SecretFile:     "config/nodes/" + u.Self.Name + ".age",
+		node.FleetFile:  "config/fleet.json",
+		node.NodeFile:   "config/nodes/" + u.Self.Name + ".json",
+		node.SecretFile: "config/nodes/" + u.Self.Name + ".age",
 	} {
 		if !has(cat, path) {
 			continue
 		}
 		b, err := cat.Read(ctx, path, maxConfig)
-		if err == nil && file == SecretFile {
-			b, err = decrypt(b, filepath.Join(u.Config.Dir, KeyFile))
+		if err == nil && file == node.SecretFile {
+			b, err = decrypt(b, filepath.Join(u.Config.Dir, node.KeyFile))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -168,12 +167,35 @@ func fingerprint(set map[string][]byte) string {
 // not know are no fault: a newer desk wrote them. The update servers must answer:
 // without them the next mistake could not be mended.
 func (u *Updater) valid(ctx context.Context, set map[string][]byte) error {
+	return u.overlaid(set, func(c *node.Config, problems []node.Problem) error {
+		problems = slices.DeleteFunc(problems, node.Problem.Unknown)
+		if len(problems) > 0 {
+			return node.Problems(problems)
+		}
+		if c.Node.Name != u.Self.Name {
+			return fmt.Errorf("name: the file is for %q, this node is %q", c.Node.Name, u.Self.Name)
+		}
+		if slices.Equal(c.Fleet.Update.URLs, u.Channel.Bases) {
+			return nil
+		}
+		probe := *u.Channel
+		probe.Bases = c.Fleet.Update.URLs
+		if _, err := probe.Refresh(ctx, u.reference()); err != nil {
+			return fmt.Errorf("update.urls: %w", err)
+		}
+		return nil
+	})
+}
+
+// overlaid reads the node's configuration as it will be with a set. What is wrong
+// with secrets is told without them.
+func (u *Updater) overlaid(set map[string][]byte, f func(*node.Config, []node.Problem) error) error {
 	dir, err := os.MkdirTemp("", "config-*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	for _, file := range []string{node.FleetFile, node.NodeFile} {
+	for _, file := range []string{node.FleetFile, node.NodeFile, node.SecretFile} {
 		b, ok := set[file]
 		if !ok {
 			if b, err = os.ReadFile(filepath.Join(u.Config.Dir, file)); errors.Is(err, fs.ErrNotExist) {
@@ -188,24 +210,16 @@ func (u *Updater) valid(ctx context.Context, set map[string][]byte) error {
 	}
 	c, problems, err := node.ReadNode(dir)
 	if err != nil {
-		return err
+		return errors.New(strings.ReplaceAll(err.Error(), dir+"/", ""))
 	}
-	problems = slices.DeleteFunc(problems, node.Problem.Unknown)
-	if len(problems) > 0 {
-		return errors.New(strings.ReplaceAll(node.Problems(problems).Error(), dir+"/", ""))
+	_, err = os.Stat(filepath.Join(dir, node.SecretFile))
+	for i := range problems {
+		p := &problems[i]
+		if p.File = filepath.Base(p.File); err == nil && p.File != node.NodeFile {
+			p.Value = "" // perhaps of the secrets, which lie over the fleet file
+		}
 	}
-	if c.Node.Name != u.Self.Name {
-		return fmt.Errorf("name: the file is for %q, this node is %q", c.Node.Name, u.Self.Name)
-	}
-	if slices.Equal(c.Fleet.Update.URLs, u.Channel.Bases) {
-		return nil
-	}
-	probe := *u.Channel
-	probe.Bases = c.Fleet.Update.URLs
-	if _, err := probe.Refresh(ctx, u.reference()); err != nil {
-		return fmt.Errorf("update.urls: %w", err)
-	}
-	return nil
+	return f(c, problems)
 }
 
 // try puts a set in force and judges it.
@@ -214,12 +228,15 @@ func (u *Updater) try(ctx context.Context, j journal, set map[string][]byte) err
 	before := u.report
 	u.mu.Unlock()
 	daemon.Notice(u.Log, "configuration "+j.Sum[:8]+" on trial", "files", strings.Join(j.Files, ","))
-	limit := u.Config.Settle + u.Config.Trial + u.Timing.Drain
+	limit := u.Config.Settle + 2*u.Config.Trial + u.Timing.Drain
 	err := u.within(ctx, "configuring", limit, func(ctx context.Context) error {
 		if err := u.writeSet(ctx, j, set); err != nil {
 			return err
 		}
-		return u.watch(ctx, before)
+		if err := u.watch(ctx, before); err != nil {
+			return err
+		}
+		return u.reached(ctx, set)
 	})
 	if err == nil {
 		err = u.accept(ctx, j)
@@ -318,6 +335,29 @@ func (u *Updater) watch(ctx context.Context, before health.Report) error {
 	}
 }
 
+// reached asks the update servers through the network as the new configuration
+// has made it. Without them, as with wrong name servers, the next mistake could
+// not be mended.
+func (u *Updater) reached(ctx context.Context, set map[string][]byte) error {
+	ctx, cancel := context.WithTimeout(ctx, u.Config.Trial)
+	defer cancel()
+	var c *node.Config
+	err := u.overlaid(set, func(got *node.Config, _ []node.Problem) error { c = got; return nil })
+	if err != nil {
+		return err
+	}
+	probe := *u.Channel
+	probe.Bases = c.Fleet.Update.URLs
+	for {
+		if _, err = probe.Refresh(ctx, u.reference()); err == nil {
+			return nil
+		}
+		if pauseFor(ctx, u.Config.Trial/20) != nil {
+			return fmt.Errorf("%w: no update server can be reached: %w", errUnwell, err)
+		}
+	}
+}
+
 func pauseFor(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -395,7 +435,8 @@ func (u *Updater) giveBack(ctx context.Context, why string, times int) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(durable.Remove(u.journal()), u.Config.Restart())
+		// Killed in between, this program shall tell the daemons again.
+		return errors.Join(u.Config.Restart(), durable.Remove(u.journal()))
 	})
 }
 

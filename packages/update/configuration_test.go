@@ -9,6 +9,7 @@ import (
 
 	"filippo.io/age"
 
+	"micromirror/packages/node"
 	"micromirror/packages/repository"
 )
 
@@ -158,20 +159,20 @@ func TestSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.settle()
-	if b.read(SecretFile) != "" || !strings.Contains(b.problem(), "the node's key") {
+	if b.read(node.SecretFile) != "" || !strings.Contains(b.problem(), "the node's key") {
 		t.Errorf("without a key: problem %q", b.problem())
 	}
-	b.write(KeyFile, id.String()+"\n")
+	b.write(node.KeyFile, id.String()+"\n")
 	b.settle()
-	st, err := os.Stat(filepath.Join(b.nodeDir(), SecretFile))
-	if b.read(SecretFile) != `{"token":"x"}` || err != nil || st.Mode().Perm() != 0o600 {
-		t.Errorf("secret.json = %s, %v, problem %q", b.read(SecretFile), err, b.problem())
+	st, err := os.Stat(filepath.Join(b.nodeDir(), node.SecretFile))
+	if b.read(node.SecretFile) != `{"token":"x"}` || err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("secret.json = %s, %v, problem %q", b.read(node.SecretFile), err, b.problem())
 	}
 	if _, err := f.repo.SetConfig(t.Context(), map[string][]byte{repository.SecretTarget("one"): encrypt(`token`)}); err != nil {
 		t.Fatal(err)
 	}
 	b.settle()
-	if b.read(SecretFile) != `{"token":"x"}` || !strings.Contains(b.problem(), "is not JSON") {
-		t.Errorf("secret.json = %s, problem %q", b.read(SecretFile), b.problem())
+	if b.read(node.SecretFile) != `{"token":"x"}` || !strings.Contains(b.problem(), "is not JSON") {
+		t.Errorf("secret.json = %s, problem %q", b.read(node.SecretFile), b.problem())
 	}
 }

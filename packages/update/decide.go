@@ -59,11 +59,18 @@ func barred(r *rollout.Rollout, s Saved, now time.Time) string {
 	if !ok {
 		return ""
 	}
-	wait := retry << min(f.Count-1, maxTrials)
-	if f.Count < maxTrials && r.Sequence > f.Sequence && now.Sub(f.Time) >= wait {
+	// A node without network time learns from the decision how late it is.
+	wait := retry << max(0, min(f.Count-1, maxTrials))
+	if f.Count < maxTrials && r.Sequence > f.Sequence && (elapsed(f.Time, now, wait) || elapsed(f.Time, r.Issued, wait)) {
 		return ""
 	}
 	return fmt.Sprintf("release %s failed here: %s", r.Version, f.Reason)
+}
+
+// elapsed says whether a wait since then is over. A time that lies ahead was
+// wrong, and must not last for ever.
+func elapsed(then, now time.Time, wait time.Duration) bool {
+	return now.Sub(then) >= wait || then.Sub(now) > maxBack
 }
 
 // suits checks a release that was decided for against the node and the decision.
