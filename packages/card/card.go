@@ -40,7 +40,7 @@ type connection struct {
 // page is what the template shows.
 type page struct {
 	*node.Config
-	Host, Model, Console, Serial, Button, MAC, Port, Traffic, Mark string
+	Host, Model, Serial, Button, MAC, Port, Traffic, Mark string
 
 	Addresses, Gateways, DNS []string
 	VLAN                     int
@@ -69,13 +69,16 @@ func (c *Card) page() *page {
 	p := &page{Config: c.Config, Host: c.Config.Hostname(), Model: n.Hardware, MAC: c.MAC, VLAN: n.VLAN,
 		Projects: c.Config.Projects(), In: inbound(), Out: outbound(c.Config), Port: c.port(), Mark: mark(n.DisableDSCP)}
 	if c.Model != nil {
-		p.Model, p.Console, p.Serial, p.Button = c.Model.Title, c.Model.Console.Screen, c.Model.Console.Serial, c.Model.Button
+		p.Model, p.Serial, p.Button = c.Model.Title, c.Model.Console.Serial, c.Model.Button
 	}
 	var size project.Size
 	for _, t := range p.Projects {
 		size += t.Size
 	}
 	p.Size = fmt.Sprintf("%.0f GB", float64(size)/1e9)
+	if size > 1e12 {
+		p.Size = fmt.Sprintf("%.1f TB", float64(size)/1e12)
+	}
 	p.Traffic = cmp.Or(c.Traffic, "as much as users near you ask for: little most of the time, up to the speed of the port on the day of a release")
 	for _, a := range n.Addresses {
 		p.Addresses = append(p.Addresses, a.String())
@@ -129,8 +132,15 @@ func inbound() []connection {
 func outbound(c *node.Config) []connection {
 	var out []connection
 	add := func(protocol, host, port, why string) {
-		if n := (connection{protocol, port, host, why}); host != "" && !slices.Contains(out, n) {
-			out = append(out, n)
+		if host == "" {
+			return
+		}
+		i := slices.IndexFunc(out, func(n connection) bool { return n.Protocol == protocol && n.Port == port && n.Why == why })
+		switch {
+		case i < 0:
+			out = append(out, connection{protocol, port, host, why})
+		case !slices.Contains(strings.Split(out[i].Peer, ", "), host):
+			out[i].Peer += ", " + host
 		}
 	}
 	for _, p := range c.Projects() {

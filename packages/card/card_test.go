@@ -66,11 +66,8 @@ func TestConnections(t *testing.T) {
 		{"TCP", "80", "updates2.example.net", "signed updates"},
 		{"TCP", "443", "acme.example.net", "its certificate (ACME)"},
 		{"TCP", "1883", "mqtt.example.net", "word of new files (MQTT)"},
-		{"UDP, TCP", "53", "192.0.2.53", "DNS"},
-		{"UDP, TCP", "53", "2001:db8::53", "DNS"},
-		{"UDP", "123", "ntp1.example.net", "time (NTP)"},
-		{"UDP", "123", "ntp2.example.net", "time (NTP)"},
-		{"UDP", "123", "192.0.2.123", "time (NTP)"},
+		{"UDP, TCP", "53", "192.0.2.53, 2001:db8::53", "DNS"},
+		{"UDP", "123", "ntp1.example.net, ntp2.example.net, 192.0.2.123", "time (NTP)"},
 		{"TCP", "6514", "logs.example.net", "log (syslog over TLS)"},
 		{"TCP", "443", "metrics.example.net", "its figures"},
 	}
