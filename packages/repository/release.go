@@ -3,8 +3,11 @@ package repository
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"os"
@@ -40,7 +43,7 @@ func (r *Repository) AddRelease(ctx context.Context, dir string) (rel *release.R
 		return nil, false, fmt.Errorf("add release: %w", err)
 	}
 	err = r.change(ctx, "add release "+rel.Version, func(s *set) error {
-		old, err := r.described(s, rel.Version)
+		old, err := r.description(s, rel.Version)
 		if err != nil {
 			return err
 		}
@@ -50,7 +53,7 @@ func (r *Repository) AddRelease(ctx context.Context, dir string) (rel *release.R
 		if old != nil {
 			return nil
 		}
-		add, err := contents(dir, rel.Version)
+		add, err := contents(dir, description)
 		if err != nil {
 			return err
 		}
@@ -60,17 +63,16 @@ func (r *Repository) AddRelease(ctx context.Context, dir string) (rel *release.R
 	return rel, added, err
 }
 
-// RemoveRelease takes a release out of the repository and removes its files. The
-// one that nodes are to run stays.
+// RemoveRelease takes a release out of the repository. The one that nodes are to
+// run stays. Its files go, by a later Renew, when the metadata that names them has
+// expired: nodes may be in the middle of them.
 func (r *Repository) RemoveRelease(ctx context.Context, version string) error {
 	return r.change(ctx, "remove release", func(s *set) error {
 		rels, err := r.releases(s)
 		if err != nil {
 			return err
 		}
-		folder := ReleaseTarget(version, "")
-		files := filepath.Join(r.Dir, "targets", filepath.FromSlash(folder))
-		if _, err := find(rels, version); err != nil && !leftOver(version, files) {
+		if _, err := find(rels, version); err != nil {
 			return err
 		}
 		now, err := r.rollout(s)
@@ -80,22 +82,16 @@ func (r *Repository) RemoveRelease(ctx context.Context, version string) error {
 		if now != nil && now.Version == version {
 			return fmt.Errorf("%s is what the roll-out in force tells nodes to run: begin another one first", version)
 		}
+		folder := ReleaseTarget(version, "")
 		if _, err := r.publish(s, nil, func(target string) bool { return strings.HasPrefix(target, folder) }); err != nil {
 			return err
 		}
-		return os.RemoveAll(files)
+		return r.prune(s)
 	})
 }
 
-// leftOver reports whether a release's folder is what an interrupted removal, or
-// addition, left.
-func leftOver(version, folder string) bool {
-	_, err := os.Stat(folder)
-	return err == nil && targetForm.MatchString(version) && !strings.Contains(version, "/")
-}
-
-// described returns the description of a release that is there already.
-func (r *Repository) described(s *set, version string) ([]byte, error) {
+// description returns the description of a release that is there already.
+func (r *Repository) description(s *set, version string) ([]byte, error) {
 	target := ReleaseTarget(version, release.FileName)
 	if _, ok := s.targets.Signed.Targets[target]; !ok {
 		return nil, nil
@@ -105,32 +101,67 @@ func (r *Repository) described(s *set, version string) ([]byte, error) {
 
 // contents are the files of a release that travel. The template of /perm does
 // not: a node has its own.
-func contents(dir, version string) (map[string]source, error) {
-	add := map[string]source{}
-	for _, name := range []string{release.FileName, release.KernelFile, release.InitrdFile, release.RootFile, release.LoaderFile} {
-		add[ReleaseTarget(version, name)] = fromFile(filepath.Join(dir, name))
+func contents(dir string, description []byte) (map[string]source, error) {
+	rel, err := release.Parse(description)
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range []string{release.KernelFile, release.InitrdFile, release.RootFile} {
-		index, err := chunks(filepath.Join(dir, name))
-		if err != nil {
-			return nil, fmt.Errorf("chunk index of %s: %w", name, err)
+	add := map[string]source{ReleaseTarget(rel.Version, release.FileName): fromBytes(description)}
+	for _, f := range []release.File{rel.Kernel, rel.Initrd, rel.Root.File, rel.Loader.File} {
+		from := exactly(filepath.Join(dir, f.Name), f.SHA256)
+		add[ReleaseTarget(rel.Version, f.Name)] = from
+		if f.Name == release.LoaderFile {
+			continue
 		}
-		add[ChunksTarget(version, name)] = fromBytes(index)
+		index, err := chunks(from)
+		if err != nil {
+			return nil, fmt.Errorf("chunk index of %s: %w", f.Name, err)
+		}
+		add[ChunksTarget(rel.Version, f.Name)] = fromBytes(index)
 	}
 	return add, nil
 }
 
-func chunks(file string) ([]byte, error) {
-	f, err := fromFile(file)()
+func chunks(from source) ([]byte, error) {
+	f, err := from()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	index, err := chunk.Make(io.Reader(f))
+	index, err := chunk.Make(f)
 	if err != nil {
 		return nil, err
 	}
 	return index.MarshalBinary()
+}
+
+// exactly is a file that must still be what its description says each time that
+// it is read: a build may be under way in its folder.
+func exactly(file, sum string) source {
+	return func() (io.ReadCloser, error) {
+		f, err := os.Open(file)
+		return &described{File: f, hash: sha256.New(), sum: sum}, err
+	}
+}
+
+type described struct {
+	*os.File
+	hash hash.Hash
+	sum  string
+}
+
+// WriteTo hides that of the file, which would be read past the check.
+func (d *described) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{d})
+}
+
+func (d *described) Read(b []byte) (int, error) {
+	n, err := d.File.Read(b)
+	d.hash.Write(b[:n]) // never fails
+	if err == io.EOF && hex.EncodeToString(d.hash.Sum(nil)) != d.sum {
+		err = fmt.Errorf("%s changes while it is published; publish when its build has ended", d.Name())
+	}
+	return n, err
 }
 
 // Releases returns the releases that are published, oldest first.

@@ -18,6 +18,9 @@
 //   - A reader sees a consistent repository at any instant: files first, then
 //     targets, snapshot, and timestamp last. When a key changes, the new metadata
 //     carries both signatures before the root names the new key.
+//   - What is replaced or taken out stays until all metadata that names it has
+//     expired, so that nodes and mirrors in the middle of something can end it;
+//     Renew then removes it, and the folder does not grow for ever.
 //   - Whatever is interrupted is simply repeated; a version that no timestamp
 //     names yet is written again.
 //   - Nothing is signed anew that was not found signed: files that were altered

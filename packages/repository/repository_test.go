@@ -114,10 +114,67 @@ func TestRemoveRelease(t *testing.T) {
 	if len(rels) != 1 || rels[0].Version != "11" {
 		t.Errorf("releases afterwards: %+v", rels)
 	}
-	if _, err := os.Stat(filepath.Join(b.Dir, "targets", "releases", "1")); err == nil {
-		t.Error("its files are still there")
+	b.client().want(ReleaseTarget("11", release.RootFile), "root.img of 11")
+}
+
+// A node that has seen the metadata before a release was taken out can still
+// download it; when that metadata has expired, the files go.
+func TestRemovedFilesStayForAWhile(t *testing.T) {
+	b := newBench(t)
+	b.release("1", -2)
+	b.release("11", -1)
+	b.rollout("11", 100)
+	folder := filepath.Join(b.Dir, "targets", "releases", "1")
+	strange := filepath.Join(folder, "not-ours")
+	b.must(os.WriteFile(filepath.Join(b.Dir, "targets", ".new-1"), nil, 0o600))
+	b.must(b.RemoveRelease(t.Context(), "1"))
+	later := b.clock.AddDate(0, 0, 30)
+	for b.clock.Before(later) {
+		if got, err := filepath.Glob(filepath.Join(folder, "*."+release.RootFile)); err != nil || len(got) != 1 {
+			t.Fatalf("at %s: %v, %v", b.clock, got, err)
+		}
+		b.clock = b.clock.AddDate(0, 0, 10)
+		b.must(b.Renew(t.Context()))
+	}
+	if _, err := os.Stat(folder); err == nil {
+		t.Error("the files of release 1 are still there")
 	}
 	b.client().want(ReleaseTarget("11", release.RootFile), "root.img of 11")
+	b.must(os.MkdirAll(folder, 0o755))
+	b.must(os.WriteFile(strange, nil, 0o600))
+	for range 40 {
+		b.clock = b.clock.AddDate(0, 0, 1)
+		_, err := b.SetConfig(t.Context(), map[string][]byte{FleetTarget: []byte(b.clock.String())})
+		b.must(err)
+		b.must(b.Renew(t.Context()))
+	}
+	if _, err := os.Stat(strange); err != nil {
+		t.Errorf("a file of somebody else: %v", err)
+	}
+	for dir, most := range map[string]int{"metadata": 100, "targets/config": 31} {
+		if files, err := os.ReadDir(filepath.Join(b.Dir, dir)); err != nil || len(files) > most {
+			t.Errorf("%s holds %d files after 40 days, %v; want at most %d", dir, len(files), err, most)
+		}
+	}
+	b.client().want(FleetTarget, b.clock.String())
+}
+
+// What is built anew while it is published is not published.
+func TestReleaseThatChanges(t *testing.T) {
+	b := newBench(t)
+	for n, name := range []string{release.KernelFile, release.RootFile, release.LoaderFile} {
+		dir := testRelease(t, "1", "", b.clock)
+		description, err := os.ReadFile(filepath.Join(dir, release.FileName))
+		b.must(err)
+		add, err := contents(dir, description)
+		b.must(err)
+		b.must(os.WriteFile(filepath.Join(dir, name), []byte("another build"), 0o644))
+		_, err = b.store(ReleaseTarget("1", name), add[ReleaseTarget("1", name)])
+		wantError(t, err, name, "changes while")
+		if _, err := contents(dir, description); (err == nil) != (n == 2) {
+			t.Errorf("chunk index of %s: %v", name, err)
+		}
+	}
 }
 
 func TestReleasesByAge(t *testing.T) {
@@ -146,6 +203,7 @@ func TestRolloutMistakes(t *testing.T) {
 	wantError(t, set(rollout.Rollout{Version: "3"}), `"3" is not published`, "1, 2")
 	wantError(t, set(rollout.Rollout{Version: "1"}), "1 is older than 2", "mirrorctl rollback 1")
 	wantError(t, set(rollout.Rollout{Version: "2", Sequence: 1}), "sequence 1 is not above 1")
+	wantError(t, set(rollout.Rollout{Version: "2", Minimum: "3"}), "minimum: 3 is newer than release 2")
 	wantError(t, set(rollout.Rollout{Version: "2", Percent: 3}), `percent: "3"`)
 	b.must(set(rollout.Rollout{Version: "1", Emergency: true, Percent: 100}))
 	got, err := b.Rollout()

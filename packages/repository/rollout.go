@@ -72,6 +72,9 @@ func (r *Repository) complete(want *rollout.Rollout, rel *release.Release, old *
 			return fmt.Errorf(`release %s is older than %s, which is in force: go back with "mirrorctl rollback %s"`, rel.Version, old.Version, rel.Version)
 		}
 	}
+	if want.Minimum != "" && rollout.Compare(want.Minimum, want.Version) > 0 {
+		return fmt.Errorf("minimum: %s is newer than release %s, so that no node could take it; name an older one", want.Minimum, want.Version)
+	}
 	switch {
 	case want.Sequence == 0:
 		want.Sequence = next

@@ -195,7 +195,8 @@ func (r *Repository) exchange(s *set, role string, gone []string, fresh []*key, 
 }
 
 // Renew signs a role's metadata anew for its whole lifetime: snapshot and
-// timestamp always, and of root and targets those named.
+// timestamp always, and of root and targets those named. Then it removes what no
+// valid metadata names any more.
 func (r *Repository) Renew(ctx context.Context, roles ...string) error {
 	return r.change(ctx, "renew", func(s *set) error {
 		for _, role := range roles {
@@ -220,6 +221,9 @@ func (r *Repository) Renew(ctx context.Context, roles ...string) error {
 				return err
 			}
 		}
-		return r.write(c)
+		if err := r.write(c); err != nil {
+			return err
+		}
+		return r.prune(s)
 	})
 }

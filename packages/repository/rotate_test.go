@@ -13,6 +13,8 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"micromirror/packages/rollout"
+
+	"micromirror/packages/release"
 )
 
 // TestRotation changes the key of each role. A node that has seen the old key, a
@@ -290,24 +292,23 @@ func (b *bench) copyIsNewest() {
 	}
 }
 
-// TestInterruptedRemoval: the release is gone for nodes before its files are.
+// TestInterruptedRemoval: a removal that stops anywhere is done again, or was done.
 func TestInterruptedRemoval(t *testing.T) {
-	b := newBench(t)
-	b.release("0", -1)
-	b.release("1", 0)
-	folder := filepath.Join(b.Dir, "targets", "releases", "0")
-	remove := func() error { return b.RemoveRelease(t.Context(), "0") }
-	if interrupted(b, 3, remove) {
-		t.Fatal("fewer than three writes")
+	for stop := 1; stop < 10; stop++ {
+		b := newBench(t)
+		b.release("0", -1)
+		b.release("1", 0)
+		remove := func() error { return b.RemoveRelease(t.Context(), "0") }
+		if interrupted(b, stop, remove) {
+			return
+		}
+		if stop < 3 { // the timestamp had not been written
+			b.must(remove())
+		}
+		wantError(t, remove(), `"0" is not published`)
+		b.client().want(ReleaseTarget("1", release.RootFile), "root.img of 1")
 	}
-	if _, err := os.Stat(folder); err != nil {
-		t.Error(err)
-	}
-	b.must(remove())
-	if _, err := os.Stat(folder); err == nil {
-		t.Error("its files are still there")
-	}
-	wantError(t, remove(), `"0" is not published`)
+	t.Error("no end")
 }
 
 func TestInterruptedInit(t *testing.T) {
