@@ -17,6 +17,7 @@ import (
 	"micromirror/packages/layout"
 	"micromirror/packages/sandbox"
 	"micromirror/packages/supervise"
+	"micromirror/packages/update"
 )
 
 func main() {
@@ -40,8 +41,8 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		// reboot, and entering the sandbox would wait for the thread that hangs.
 		return f.lost(ctx, log, err)
 	}
-	n, err := findNode(log)
-	if err != nil {
+	var n *box
+	if err := supervise.Bounded(diskLimit, func() (err error) { n, err = findNode(log); return err }); err != nil {
 		return f.lost(ctx, log, err)
 	}
 	if f.confine {
@@ -54,9 +55,16 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 	}
-	n.restore()
-	n.checkCopies(f.state)
-	u := f.updater(n)
+	var u *update.Updater
+	err := supervise.Bounded(2*diskLimit, func() error {
+		n.restore()
+		n.checkCopies(f.state)
+		u = f.updater(n)
+		return nil
+	})
+	if err != nil {
+		return f.lost(ctx, log, err)
+	}
 	u.Resume(ctx)
 	gate, err := f.gate(n, u)
 	if err != nil {

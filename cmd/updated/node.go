@@ -86,14 +86,21 @@ func (n *box) readBoot() {
 // rearm makes the tries full; if the ESP was not to be had before, it is tried
 // again now.
 func (n *box) rearm() (supervise.Boot, bool, error) {
-	if n.boot.Unread {
-		if err := n.esp.Mount(); err != nil {
-			return n.boot, false, err
+	var boot supervise.Boot
+	var armed bool
+	unread := n.boot.Unread
+	// The gate must not wait for a disk that hangs: it is what reboots then.
+	err := supervise.Bounded(diskLimit, func() (err error) {
+		if unread {
+			if err := n.esp.Mount(); err != nil {
+				return err
+			}
 		}
-	}
-	boot, armed, err := n.esp.Rearm(n.running)
+		boot, armed, err = n.esp.Rearm(n.running)
+		return err
+	})
 	if err != nil {
-		return boot, armed, err
+		return supervise.Boot{}, false, err
 	}
 	n.tellMemory()
 	n.blessed.Store(true)

@@ -77,7 +77,7 @@ func (n *box) copies(state string) *copies.Keeper { return &copies.Keeper{ESP: n
 func (n *box) checkCopies(state string) {
 	var restored []string
 	err := supervise.Bounded(diskLimit, func() (err error) {
-		found, err := n.copies(state).Check(n.running)
+		found, err := n.copies(state).Check(n.running, n.cmdline)
 		restored = found
 		return err
 	})

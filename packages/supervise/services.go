@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Services are the other daemons of the node, which init starts from one
@@ -29,7 +31,7 @@ func (s Services) Restart() error {
 	}
 	var errs []error
 	for pid, program := range pids {
-		if err := s.Kill(pid); err != nil {
+		if err := s.Kill(pid); err != nil && !errors.Is(err, unix.ESRCH) { // ended meanwhile
 			errs = append(errs, fmt.Errorf("restart %s: %w", program, err))
 		}
 	}
@@ -47,7 +49,7 @@ func (s Services) Drain(ctx context.Context, name string) error {
 		if filepath.Base(program) != name {
 			continue
 		}
-		if err := s.Kill(pid); err != nil {
+		if err := s.Kill(pid); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("drain %s: %w", name, err)
 		}
 		if err := s.gone(ctx, pid); err != nil {

@@ -72,10 +72,10 @@ type Gate struct {
 	Memory *Memory
 	Log    *slog.Logger
 	// Told, if set, hears of each look. Blessed hears once that the slot was found
-	// good. GiveUp hears why the gate reboots, before it does, and must not take long.
+	// good and its tries are full: only then may the other slot be given up. GiveUp hears why the gate reboots, before it does, and must not take long.
 	Told    func(health.Report)
 	Blessed func()
-	GiveUp  func(trial bool, why string)
+	GiveUp  func(why string)
 }
 
 // longest is the longest wait before another reboot in a row.
@@ -180,10 +180,7 @@ func (g *Gate) note(w *watch, r health.Report) {
 // forgets its reboots once it has been for very long.
 func (g *Gate) bless(w *watch, r health.Report) {
 	age := time.Since(w.since)
-	if !w.good && age >= g.proof() {
-		w.good = true
-		g.blessed()
-	}
+	w.good = w.good || age >= g.proof()
 	if w.good && !w.armed && age >= g.doubt() && !time.Now().Before(w.next) {
 		if err := g.arm(r); err != nil {
 			// Each attempt makes the ESP writable, where a power cut can hurt.
@@ -193,6 +190,7 @@ func (g *Gate) bless(w *watch, r health.Report) {
 			return
 		}
 		w.armed = true
+		g.blessed()
 	}
 	if w.armed && !w.calm && age >= calm {
 		w.calm = true
@@ -290,7 +288,7 @@ func (g *Gate) count(w *watch) bool {
 // restart says why and reboots.
 func (g *Gate) restart(ctx context.Context, w *watch, why string) error {
 	if g.GiveUp != nil {
-		g.GiveUp(g.onTrial(w), why)
+		g.GiveUp(why)
 	}
 	g.Log.Error("unhealthy: " + why + ", rebooting")
 	if err := g.Reboot(ctx); err != nil {

@@ -245,6 +245,36 @@ func TestBlessWithUnreadEntries(t *testing.T) {
 	})
 }
 
+// The other slot is the way back until this one's tries are full.
+func TestBlessedOnlyWithFullTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memory(t)
+		for range suspicious {
+			if err := m.Count(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*calm)
+		defer cancel()
+		var armed, blessed time.Duration
+		start, attempts := time.Now(), 0
+		g := &Gate{Boot: trial, Timing: Defaults(), Memory: m, Log: quiet,
+			Look:    func(context.Context) health.Report { return health.Report{Healthy: true} },
+			Blessed: func() { blessed = time.Since(start) },
+			Rearm: func() (Boot, bool, error) {
+				if attempts++; attempts == 1 {
+					return Boot{}, false, errors.New("read-only")
+				}
+				armed = time.Since(start)
+				return trial, true, nil
+			}}
+		g.Run(ctx)
+		if armed < calm || blessed != armed {
+			t.Errorf("tries full after %v, blessed after %v", armed, blessed)
+		}
+	})
+}
+
 func TestMemorySurvivesAndForgivesDamage(t *testing.T) {
 	dir := t.TempDir()
 	m, _ := Remember(dir)

@@ -371,17 +371,12 @@ func (b *box) start() {
 
 // judge is the gate of package supervise in short, and what runs it.
 func (b *box) judge(ctx context.Context) {
-	entries, _ := slot.List(string(b.esp))
-	trial := false
-	for _, e := range entries {
-		trial = trial || e.Slot == b.slot && e.Counted
-	}
 	why := b.health(b.version, []byte(b.read("fleet.json")+b.read("node.json")))
 	if why == nil {
 		why = b.u.Stuck(ctx)
 	}
 	if why != nil {
-		b.u.GiveUp(trial, why.Error())
+		b.u.GiveUp(why.Error())
 		b.rebooted = true
 		return
 	}

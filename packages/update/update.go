@@ -153,8 +153,8 @@ func (u *Updater) Told(r health.Report) {
 
 // GiveUp hears why the node is about to reboot, so that the release that comes
 // next can say why this one failed.
-func (u *Updater) GiveUp(trial bool, why string) {
-	if s := u.now().State; s != Good && (s != Trial || !trial) {
+func (u *Updater) GiveUp(why string) {
+	if s := u.now().State; s != Good && s != Trial {
 		return
 	}
 	if err := u.change(func(s *Saved) { s.Reason = why }); err != nil {

@@ -17,8 +17,10 @@
 //	                                      takes the other slot, the next release
 //	                                      overwrites it
 //
-// Promise: a slot's files are only touched while its entry still has the
-// generation that was recorded, so never those of a release installed since.
+// Promise: a slot's files are only touched while its entry still is the one that
+// was recorded (generation, release, and options, which name the root's hash), so
+// never those of a release installed since. The running slot's entry is only made
+// anew if the kernel was started with the recorded options.
 // Nothing is written that does not have the recorded hash.
 //
 // Files: <dir>/boot.json (the record), <dir>/boot/<sha256> (the copies).
@@ -37,6 +39,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"micromirror/packages/durable"
 	"micromirror/packages/release"
@@ -118,7 +121,7 @@ func (k *Keeper) Learn(running slot.Name) error {
 			return fmt.Errorf("copy boot files: %w", err)
 		}
 	}
-	if old := r.Slots[running]; old.Generation != e.Generation || old.Release != e.Release {
+	if !r.Slots[running].is(e) {
 		files, err := k.hash(slotFiles(running))
 		if err != nil {
 			return fmt.Errorf("copy boot files: %w", err)
@@ -142,8 +145,13 @@ func (k *Keeper) Learn(running slot.Name) error {
 // forget drops slots that hold another release by now.
 func (r record) forget(entries []slot.Entry) {
 	maps.DeleteFunc(r.Slots, func(n slot.Name, s known) bool {
-		return !slices.ContainsFunc(entries, func(e slot.Entry) bool { return e.Slot == n && e.Generation == s.Generation })
+		return !slices.ContainsFunc(entries, func(e slot.Entry) bool { return e.Slot == n && s.is(e) })
 	})
+}
+
+// is says whether an entry boots what was recorded.
+func (s known) is(e slot.Entry) bool {
+	return s.Generation == e.Generation && s.Release == e.Release && s.Options == e.Options
 }
 
 // files lists all recorded files by path.
@@ -159,15 +167,15 @@ func (r record) files() map[string]string {
 }
 
 // Check compares, and restores what differs. It returns what it restored; the
-// error names what it could not.
-func (k *Keeper) Check(running slot.Name) (restored []string, err error) {
+// error names what it could not. The kernel's command line says what really runs.
+func (k *Keeper) Check(running slot.Name, cmdline string) (restored []string, err error) {
 	r, err := k.load()
 	if err != nil {
 		return nil, fmt.Errorf("check boot files: %w", err)
 	}
 	var errs []error
 	entries, listErr := slot.List(k.ESP.Path())
-	if has := slices.ContainsFunc(entries, func(e slot.Entry) bool { return e.Slot == running }); !has && r.Slots[running].Generation > 0 {
+	if has := slices.ContainsFunc(entries, func(e slot.Entry) bool { return e.Slot == running }); !has && r.Slots[running].Generation > 0 && strings.Contains(cmdline, r.Slots[running].Options) {
 		s := r.Slots[running]
 		e := slot.Entry{Slot: running, Generation: s.Generation, Release: s.Release, Options: s.Options}
 		if err := k.ESP.Change(func(dir string) error { return slot.Put(dir, e) }); err != nil {

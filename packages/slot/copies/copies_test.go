@@ -12,6 +12,9 @@ import (
 	"micromirror/packages/slot"
 )
 
+// cmdline is what the loader starts the kernel of slot a with.
+var cmdline = `initrd=\slot-a\initrd ` + entry(slot.A, 1).Options
+
 type directory string
 
 func (d directory) Path() string                      { return string(d) }
@@ -65,7 +68,7 @@ func newKeeper(t *testing.T) *Keeper {
 func TestCheckRestoresWhatIsDamaged(t *testing.T) {
 	k := newKeeper(t)
 	esp := k.ESP.Path()
-	if restored, err := k.Check(slot.A); err != nil || restored != nil {
+	if restored, err := k.Check(slot.A, cmdline); err != nil || restored != nil {
 		t.Errorf("of a sound partition restored %v, %v", restored, err)
 	}
 	for file, damage := range map[string]string{"EFI/BOOT/BOOTX64.EFI": "loadxr", "slot-a/initrd": "", "slot-b/vmlinuz": "gone"} {
@@ -76,7 +79,7 @@ func TestCheckRestoresWhatIsDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	restored, err := k.Check(slot.A)
+	restored, err := k.Check(slot.A, cmdline)
 	want := []string{"boot entry of slot a", "EFI/BOOT/BOOTX64.EFI", "loader/loader.conf", "slot-a/initrd", "slot-b/vmlinuz"}
 	if d := cmp.Diff(want, restored); d != "" || err != nil {
 		t.Errorf("%v, restored (-want +got):\n%s", err, d)
@@ -100,14 +103,14 @@ func TestCheckLeavesANewReleaseAlone(t *testing.T) {
 	if err := slot.Put(esp, entry(slot.B, 3).WithTries(3)); err != nil {
 		t.Fatal(err)
 	}
-	if restored, err := k.Check(slot.A); err != nil || restored != nil || read(t, esp, "slot-b/vmlinuz") != "newer kernel" {
+	if restored, err := k.Check(slot.A, cmdline); err != nil || restored != nil || read(t, esp, "slot-b/vmlinuz") != "newer kernel" {
 		t.Errorf("restored %v, %v", restored, err)
 	}
 	// While its entry is gone, it is on its way.
 	if err := slot.Drop(esp, slot.B); err != nil {
 		t.Fatal(err)
 	}
-	if restored, err := k.Check(slot.A); err != nil || restored != nil || read(t, esp, "slot-b/vmlinuz") != "newer kernel" {
+	if restored, err := k.Check(slot.A, cmdline); err != nil || restored != nil || read(t, esp, "slot-b/vmlinuz") != "newer kernel" {
 		t.Errorf("restored %v, %v", restored, err)
 	}
 }
@@ -123,7 +126,7 @@ func TestCopiesAreMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, k.Dir, "boot/unused", "")
-	if restored, err := k.Check(slot.A); err != nil || restored != nil {
+	if restored, err := k.Check(slot.A, cmdline); err != nil || restored != nil {
 		t.Errorf("restored %v, %v", restored, err)
 	}
 	again, _ := filepath.Glob(filepath.Join(k.Dir, "boot", "*"))
@@ -135,18 +138,42 @@ func TestCopiesAreMadeAnew(t *testing.T) {
 	for _, file := range []string{"EFI/BOOT/BOOTX64.EFI", "loader/loader.conf", "slot-a/vmlinuz", "slot-a/initrd", "slot-b/vmlinuz", "slot-b/initrd"} {
 		put(t, k.ESP.Path(), file, "damaged, too")
 	}
-	restored, err := k.Check(slot.A)
+	restored, err := k.Check(slot.A, cmdline)
 	if len(restored) != 5 || err == nil || !strings.Contains(err.Error(), "its copy is damaged, too") {
 		t.Errorf("restored %v, %v", restored, err)
 	}
 	put(t, k.Dir, "boot.json", "{")
-	if _, err := k.Check(slot.A); err == nil {
+	if _, err := k.Check(slot.A, cmdline); err == nil {
 		t.Error("a damaged record is not reported")
 	}
 	if err := k.Learn(slot.A); err != nil {
 		t.Error(err)
 	}
-	if _, err := k.Check(slot.A); err != nil {
+	if _, err := k.Check(slot.A, cmdline); err != nil {
 		t.Error(err)
+	}
+}
+
+// A record that is older than what runs must not bring its kernel back.
+func TestCheckLeavesAReleaseAloneThatItDoesNotKnow(t *testing.T) {
+	k := newKeeper(t)
+	esp := k.ESP.Path()
+	put(t, esp, "slot-a/vmlinuz", "newer kernel")
+	newer := entry(slot.A, 1) // numbers start again when an entry was lost
+	newer.Release, newer.Options = "2026.11.02", newer.Options+" verity=2"
+	if err := slot.Put(esp, newer); err != nil {
+		t.Fatal(err)
+	}
+	if restored, err := k.Check(slot.B, entry(slot.B, 2).Options); err != nil || restored != nil || read(t, esp, "slot-a/vmlinuz") != "newer kernel" {
+		t.Errorf("restored %v, %v", restored, err)
+	}
+	k = newKeeper(t)
+	esp = k.ESP.Path()
+	put(t, esp, "slot-a/vmlinuz", "newer kernel")
+	if err := slot.Drop(esp, slot.A); err != nil {
+		t.Fatal(err)
+	}
+	if restored, err := k.Check(slot.A, "root=of-a-newer-release"); err != nil || restored != nil || read(t, esp, "slot-a/vmlinuz") != "newer kernel" {
+		t.Errorf("without the entry, restored %v, %v", restored, err)
 	}
 }
