@@ -14,8 +14,8 @@
 //
 // Promise: Parse accepts exactly what MarshalBinary writes, bounded in size. Two
 // indexes of one file are the same on every computer and in every release. Find
-// names only places whose content it has hashed; whoever copies from there later
-// hashes again.
+// names only places whose content it has hashed, or which the caller says to know;
+// whoever copies from there later hashes again.
 package chunk
 
 import (

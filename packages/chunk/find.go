@@ -11,9 +11,10 @@ import (
 // Source is something at hand that may hold chunks: a root partition, a file of
 // an earlier release.
 type Source struct {
-	Name string // for errors
-	R    io.ReaderAt
-	Size int64
+	Name  string // for errors
+	R     io.ReaderAt
+	Size  int64
+	Known []Chunk // what it should hold; nil: it is read and cut
 }
 
 // Copy says where a chunk of the index is to be had.
@@ -45,8 +46,10 @@ func (i *Index) Find(ctx context.Context, sources []Source) (*Plan, error) {
 	found := map[[sha256.Size]byte]Copy{}
 	var errs []error
 	for n, s := range sources {
-		r := &reader{ctx: ctx, r: io.NewSectionReader(s.R, 0, s.Size)}
-		err := cut(r, func(c Chunk) error {
+		if len(found) == len(wanted) {
+			break
+		}
+		err := s.each(ctx, func(c Chunk) error {
 			if _, ok := found[c.SHA256]; !ok && wanted[c.SHA256] {
 				found[c.SHA256] = Copy{Source: n, Offset: c.Offset}
 			}
@@ -66,6 +69,32 @@ func (i *Index) Find(ctx context.Context, sources []Source) (*Plan, error) {
 		}
 	}
 	return p, errors.Join(errs...)
+}
+
+// each calls f with each chunk of the source.
+func (s Source) each(ctx context.Context, f func(Chunk) error) error {
+	if s.Known == nil {
+		return cut(&reader{ctx: ctx, r: io.NewSectionReader(s.R, 0, s.Size)}, f)
+	}
+	for _, c := range s.Known {
+		if err := f(c); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// Cut returns the chunks of the source, for Known.
+func (s Source) Cut(ctx context.Context) ([]Chunk, error) {
+	chunks := []Chunk{}
+	err := s.each(ctx, func(c Chunk) error {
+		chunks = append(chunks, c)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cut %s: %w", s.Name, err)
+	}
+	return chunks, nil
 }
 
 // Ranges merges chunks, given in the index's order, into stretches of the file.

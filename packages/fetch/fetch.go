@@ -95,6 +95,8 @@ type Job struct {
 	Index  *chunk.Index   // nil: the file travels in one piece
 	Local  []chunk.Source // where chunks may be at hand
 	Dest   string
+	// Progress, if set, hears of bytes that are there and verified.
+	Progress func(bytes int64)
 }
 
 // Stats says where a file came from, in bytes.
@@ -137,6 +139,9 @@ func (d *download) run(ctx context.Context) (err error) {
 	}
 	if ok, err := matches(ctx, d.job.Dest, d.job.Size, d.job.SHA256); err != nil || ok {
 		d.stats.Resumed = d.job.Size
+		if ok && d.job.Progress != nil {
+			d.job.Progress(d.job.Size)
+		}
 		return err
 	}
 	if d.part, err = openPart(ctx, d.job.Dest+partSuffix, index); err != nil {
@@ -144,6 +149,9 @@ func (d *download) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.part.close()) }()
 	d.stats.Resumed = d.part.had
+	if d.part.progress = d.job.Progress; d.part.progress != nil {
+		d.part.progress(d.part.had)
+	}
 	problem := d.copyLocal(ctx)
 	if isLocal(problem) {
 		return problem

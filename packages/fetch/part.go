@@ -41,6 +41,7 @@ type part struct {
 	had      int64  // bytes that were there already
 	unsynced int64
 	buf      [bufSize]byte
+	progress func(bytes int64) // may be nil
 }
 
 // openPart opens or makes a part file and hashes what it holds.
@@ -144,6 +145,9 @@ func (p *part) judge(k int, h hash.Hash) error {
 		return nil
 	}
 	p.have[k] = true
+	if p.progress != nil {
+		p.progress(int64(c.Size))
+	}
 	if p.unsynced += int64(c.Size); p.unsynced >= syncEvery {
 		return p.sync()
 	}

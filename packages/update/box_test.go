@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,6 +113,10 @@ func contents(version string, size int) map[string][]byte {
 		b := make([]byte, size*kib<<10)
 		rand.NewChaCha8([32]byte{byte(len(name))}).Read(b)
 		rand.NewChaCha8(sha256.Sum256([]byte(version + name))).Read(b[:len(b)/8])
+		if name == release.RootFile {
+			copy(b, "hsqs")
+			binary.LittleEndian.PutUint64(b[40:], uint64(len(b)))
+		}
 		out[name] = b
 	}
 	return out

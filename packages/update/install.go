@@ -2,14 +2,12 @@ package update
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -169,23 +167,23 @@ func (u *Updater) openRoot(n slot.Name) (*os.File, int64, error) {
 
 // fetch downloads what is not at hand.
 func (u *Updater) fetch(ctx context.Context, cat *Catalogue, rel *release.Release) error {
-	var total, got int64
+	var total int64
+	var got atomic.Int64
 	for _, f := range travelling(rel) {
 		total += f.Size
 	}
-	defer u.progress(rel, total)()
+	defer u.progress(rel, total, &got)()
 	var sum fetch.Stats
 	start := time.Now()
 	for _, f := range travelling(rel) {
-		stats, err := u.fetchFile(ctx, cat, rel.Version, f.Name)
+		stats, err := u.fetchFile(ctx, cat, rel.Version, f.Name, &got)
 		if err != nil {
 			return err
 		}
-		got += f.Size
 		sum.Bytes, sum.Reused, sum.Resumed = sum.Bytes+stats.Bytes, sum.Reused+stats.Reused, sum.Resumed+stats.Resumed
 		u.Log.Info("downloaded", "file", f.Name, "received", stats.Bytes, "reused", stats.Reused, "resumed", stats.Resumed)
 	}
-	daemon.Notice(u.Log, fmt.Sprintf("downloading %s: %d of %d MiB", rel.Version, got>>20, total>>20),
+	daemon.Notice(u.Log, fmt.Sprintf("downloading %s: %d of %d MiB", rel.Version, got.Load()>>20, total>>20),
 		"received_bytes", sum.Bytes, "reused_bytes", sum.Reused, "resumed_bytes", sum.Resumed, "seconds", int(time.Since(start).Seconds()))
 	return nil
 }
@@ -194,15 +192,11 @@ func (u *Updater) fetch(ctx context.Context, cat *Catalogue, rel *release.Releas
 const progressEvery = 30 * time.Second
 
 // progress tells how much is there, until it is stopped.
-func (u *Updater) progress(rel *release.Release, total int64) (stop func()) {
+func (u *Updater) progress(rel *release.Release, total int64, got *atomic.Int64) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	tell := func() {
-		var have int64
-		for _, f := range travelling(rel) {
-			have += min(allocated(filepath.Join(u.dir(rel.Version), f.Name)), f.Size)
-		}
-		daemon.Notice(u.Log, fmt.Sprintf("downloading %s: %d of %d MiB", rel.Version, have>>20, total>>20))
+		daemon.Notice(u.Log, fmt.Sprintf("downloading %s: %d of %d MiB", rel.Version, got.Load()>>20, total>>20))
 	}
 	tell()
 	go func() {
@@ -224,9 +218,10 @@ func (u *Updater) progress(rel *release.Release, total int64) (stop func()) {
 	}
 }
 
-func (u *Updater) fetchFile(ctx context.Context, cat *Catalogue, version, name string) (fetch.Stats, error) {
+func (u *Updater) fetchFile(ctx context.Context, cat *Catalogue, version, name string, got *atomic.Int64) (fetch.Stats, error) {
 	t, _ := cat.Find(target(version, name)) // describe has seen it
-	job := fetch.Job{Bases: u.Channel.Bases, Path: t.Remote, Size: t.Size, SHA256: t.SHA256, Dest: filepath.Join(u.dir(version), name)}
+	job := fetch.Job{Bases: u.Channel.Bases, Path: t.Remote, Size: t.Size, SHA256: t.SHA256, Dest: filepath.Join(u.dir(version), name),
+		Progress: func(n int64) { got.Add(n) }}
 	if path := target(version, name) + chunk.Suffix; has(cat, path) {
 		b, err := cat.Read(ctx, path, chunk.MaxEncoded)
 		if err != nil {
@@ -236,7 +231,7 @@ func (u *Updater) fetchFile(ctx context.Context, cat *Catalogue, version, name s
 			return fetch.Stats{}, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	local, closeAll := u.local(name)
+	local, closeAll := u.local(ctx, name)
 	defer closeAll()
 	job.Local = local
 	return u.Fetch(ctx, job)
@@ -245,51 +240,6 @@ func (u *Updater) fetchFile(ctx context.Context, cat *Catalogue, version, name s
 func has(cat *Catalogue, path string) bool {
 	_, ok := cat.Find(path)
 	return ok
-}
-
-// local opens what both slots have of a file: most of a new release is there
-// already. What cannot be opened has to travel.
-func (u *Updater) local(name string) (sources []chunk.Source, closeAll func()) {
-	var files []*os.File
-	for _, n := range []slot.Name{u.Self.Slot, u.Self.Slot.Other()} {
-		var f *os.File
-		var size int64
-		var err error
-		if name == release.RootFile {
-			if f, size, err = u.openRoot(n); err == nil {
-				size = used(f, size)
-			}
-		} else if f, err = os.Open(filepath.Join(u.ESP.Path(), n.Dir(), name)); err == nil {
-			size, err = disk.Size(f)
-		}
-		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
-				u.Log.Warn("local source", "err", err)
-			}
-			continue
-		}
-		files = append(files, f)
-		sources = append(sources, chunk.Source{Name: f.Name(), R: f, Size: size})
-	}
-	return sources, func() {
-		for _, f := range files {
-			f.Close() // was only read
-		}
-	}
-}
-
-// used is how much of a partition a squashfs takes, with room for what follows
-// it; the rest of the partition is not worth reading.
-func used(r io.ReaderAt, size int64) int64 {
-	const margin = 32 << 20
-	b := make([]byte, 48)
-	if _, err := r.ReadAt(b, 0); err != nil || string(b[:4]) != "hsqs" {
-		return size
-	}
-	if n := int64(binary.LittleEndian.Uint64(b[40:])); n > 0 && n < size-margin {
-		return n + margin
-	}
-	return size
 }
 
 // install writes the release into the slot that does not run, and puts it on
