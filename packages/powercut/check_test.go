@@ -2,6 +2,7 @@ package powercut
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -61,6 +62,30 @@ func (u update) writeBoot(d vm.Disk) error {
 	}
 	return nil
 }
+
+// crowd fills the folder of entries, so that a further name lies in another sector
+// than the first ones.
+func (u update) crowd(d vm.Disk) error {
+	for n := range 20 {
+		if err := d.ESPWrite(fmt.Sprintf("loader/entries/other%d", n), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The running slot's entry gets another name in two steps.
+const runningName = "loader/entries/slot-a+5.conf"
+
+func (u update) addName(d vm.Disk) error {
+	body, err := d.ESPRead(runningName)
+	if err != nil {
+		return err
+	}
+	return d.ESPWrite("loader/entries/slot-a+4.conf", body)
+}
+
+func (u update) dropName(d vm.Disk) error { return d.ESPRemove(runningName) }
 
 // problems replays a script and returns what the checker says, by its first word,
 // and what the loader chose.
@@ -132,6 +157,16 @@ func TestOrderOfAnUpdate(t *testing.T) {
 		{"running slot touched", func(s *script) {
 			s.step(true, func(d vm.Disk) error { return d.ESPRename("loader/entries/slot-a+5.conf", "loader/entries/slot-a") })
 		}, []string{"ESP"}},
+		{"renamed without a barrier", func(s *script) { // the old name may go before the new one is there
+			s.step(true, u.crowd)
+			s.step(false, u.addName)
+			s.step(true, u.dropName)
+		}, []string{"ESP"}},
+		{"renamed with a barrier", func(s *script) {
+			s.step(true, u.crowd)
+			s.step(true, u.addName)
+			s.step(true, u.dropName)
+		}, nil},
 		{"identity damaged", func(s *script) {
 			s.step(true, func(d vm.Disk) error {
 				return errors.Join(d.Scramble(vm.Identity, 0, 8192), d.Scramble(vm.Identity, 32<<20, 8192))

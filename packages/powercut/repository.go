@@ -92,7 +92,7 @@ func (c *channel) serve(file string) error {
 	}
 	l, err := net.Listen("tcp", string(address))
 	if err != nil {
-		return fmt.Errorf("serve the update repository where the images expect it: %w", err)
+		return fmt.Errorf("serve the update repository where the images expect it: %w; end what listens there, or remove %s to begin anew", err, filepath.Dir(file))
 	}
 	if err := os.WriteFile(file, []byte(l.Addr().String()), 0o644); err != nil {
 		return errors.Join(err, l.Close())

@@ -93,6 +93,7 @@ type state struct {
 	Counts
 	Inputs  string         `json:"inputs"`
 	Next    int            `json:"next"`    // cut to check next
+	Step    int            `json:"step"`    // from one cut that is checked to the next
 	Choices map[string]int `json:"choices"` // what the loader would boot, how often
 	Failed  []failure      `json:"failed,omitempty"`
 	// The first cut with each content of the ESP, and with each thing that the
@@ -201,6 +202,9 @@ func (r *run) checkAll(ctx context.Context) error {
 	if r.Checks > 0 {
 		step = max(1, len(cuts)/r.Checks)
 	}
+	if r.state.Step != step { // what was checked before says nothing about the rest
+		r.state.restart(step)
+	}
 	start, begun := time.Now(), r.state.Next
 	p := newPlayer(r.disk, checker.watched)
 	for n := begun; n < len(cuts); n += step {
@@ -224,6 +228,14 @@ func (r *run) checkAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// restart forgets the checks, but not the boots.
+func (s *state) restart(step int) {
+	counts := Counts{Booted: s.Booted, Survived: s.Survived}
+	s.Failed = slices.DeleteFunc(s.Failed, func(f failure) bool { return !s.Tried[f.Cut.String()] })
+	s.Counts, s.Next, s.Step = counts, 0, step
+	s.Choices, s.ByESP, s.ByView = map[string]int{}, map[string]Cut{}, map[string]Cut{}
 }
 
 // note remembers what was found.

@@ -79,6 +79,16 @@ func TestRun(t *testing.T) {
 			if diff := cmp.Diff(first, again); diff != "" || (err != nil) != c.bad {
 				t.Errorf("run again, error %v: -want +got:\n%s", err, diff)
 			}
+			fewer := o
+			fewer.Checks = 1
+			if some, _ := Run(t.Context(), fewer); some.Checked != 1 || some.Checked >= first.Checked {
+				t.Errorf("%d cuts checked of %d, want one", some.Checked, first.Checked)
+			}
+			// A run that checks all is not content with what that one did.
+			all, _ := Run(t.Context(), o)
+			if diff := cmp.Diff(first, all); diff != "" {
+				t.Errorf("all again: -want +got:\n%s", diff)
+			}
 			if got := first.String(); !strings.HasPrefix(log.String(), "powercut made-up: ") || !strings.Contains(log.String(), got) {
 				t.Errorf("the log lacks %q:\n%s", got, &log)
 			}
