@@ -56,12 +56,9 @@ write to. It is HTML that prints on one page from any browser.`,
 
 // modelOf finds the facts of a model; nil if they are not at hand.
 func modelOf(dir, name string) (*hardware.Model, error) {
-	models, err := hardware.Load(os.DirFS(dir))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+	models, err := modelsIn(dir)
 	if err != nil {
-		return nil, fmt.Errorf("--models: %w", err)
+		return nil, err
 	}
 	for _, m := range models {
 		if m.Model == name {
@@ -69,4 +66,17 @@ func modelOf(dir, name string) (*hardware.Model, error) {
 		}
 	}
 	return nil, nil
+}
+
+// modelsIn reads the models' files; none if the folder is not there, as on a
+// computer that has no source tree.
+func modelsIn(dir string) ([]hardware.Model, error) {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	models, err := hardware.Load(os.DirFS(dir))
+	if err != nil {
+		return nil, fmt.Errorf("--models: %w", err)
+	}
+	return models, nil
 }

@@ -14,7 +14,6 @@ import (
 
 	"micromirror/packages/demand"
 	"micromirror/packages/durable"
-	"micromirror/packages/hardware"
 	"micromirror/packages/node"
 )
 
@@ -195,12 +194,9 @@ func (f Fleet) tryNode(name string, data []byte) (*node.Config, error) {
 
 // knownModel wants the model's file, where the folder is at hand.
 func knownModel(dir, model string) error {
-	models, err := hardware.Load(os.DirFS(dir))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	models, err := modelsIn(dir)
 	if err != nil {
-		return fmt.Errorf("--models: %w", err)
+		return err
 	}
 	var names []string
 	for _, m := range models {

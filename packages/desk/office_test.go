@@ -105,7 +105,7 @@ func (o *office) run(args ...string) (stdout string, err error) {
 	var out bytes.Buffer
 	c := o.desk().command()
 	args = append(args, "--fleet", o.fleet)
-	if args[0] == "rollout" && (args[1] == "next" || args[1] == "status") {
+	if asks := args[0] == "rollout" && (args[1] == "next" || args[1] == "status"); asks || args[0] == "status" || args[0] == "watch" {
 		for name, n := range o.nodes {
 			args = append(args, "--address", name+"="+strings.TrimPrefix(n.URL, "http://"))
 		}
@@ -205,6 +205,7 @@ type fakeNode struct {
 	ill     error // of a check of its own
 	offline error // of the world outside
 	answer  func(w http.ResponseWriter)
+	status  string // its /status.json
 }
 
 func newFakeNode(o *office) *fakeNode {
@@ -236,6 +237,10 @@ func (n *fakeNode) look(ctx context.Context) health.Report { return n.set.Run(ct
 func (n *fakeNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if n.answer != nil {
 		n.answer(w)
+		return
+	}
+	if r.URL.Path == "/status.json" {
+		io.WriteString(w, n.status)
 		return
 	}
 	report := n.look(r.Context())
