@@ -37,10 +37,6 @@ func fromBytes(b []byte) source {
 	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
 }
 
-func fromFile(file string) source {
-	return func() (io.ReadCloser, error) { return os.Open(file) }
-}
-
 // file is where a target with that content lies.
 func (r *Repository) file(target, sha256 string) string {
 	dir, name := path.Split(target)
