@@ -48,7 +48,8 @@ func (u *Updater) resume(ctx context.Context) error {
 		daemon.Notice(u.Log, fmt.Sprintf("release %s failed: %s, staying on %s", s.Version, oneLine(why), u.Self.Version))
 		at := u.reference()
 		f := Failure{Version: s.Version, Reason: why, Sequence: s.Sequence, Time: at}
-		err = errors.Join(err, u.change(func(s *Saved) { s.State, s.Reason, s.Bad = Failed, "", failed(s.Bad, f) }))
+		err = errors.Join(err, u.change(func(s *Saved) { s.State, s.Reason, s.Bad = Failed, "", failed(s.Bad, f) }),
+			os.RemoveAll(filepath.Join(u.State, "download")))
 	case next != s.State:
 		err = errors.Join(err, u.change(func(s *Saved) { s.State = next }))
 	}
@@ -69,8 +70,10 @@ func settle(s Saved, n Self, entries []slot.Entry) (next State, why string) {
 	}
 	i := slices.IndexFunc(entries, func(e slot.Entry) bool { return e.Slot == s.Slot && e.Release == s.Version })
 	switch {
-	case s.State == Installing && (i < 0 || s.Boot == n.Boot):
+	case s.State == Installing && i < 0:
 		return Idle, "" // was interrupted
+	case s.State == Installing && s.Boot == n.Boot:
+		return Installing, "" // perhaps the loader would choose it already
 	case s.Boot == n.Boot && s.State != Good:
 		return Waiting, "" // there was no reboot yet
 	case i < 0:

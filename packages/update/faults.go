@@ -20,7 +20,7 @@ import (
 // Faults does what a test orders with mm.fault=NAME[,NAME…] on the kernel command
 // line of an image built with the tag "faults":
 //
-//	update-hurry          passes every ten seconds, and steps of at most a minute
+//	update-hurry          passes every ten seconds, and steps of at most five minutes
 //	update-POINT-error    the step at one of Points fails
 //	update-POINT-kill     the process is killed there
 //	update-POINT-hang     the step does not end

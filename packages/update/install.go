@@ -123,6 +123,15 @@ func (u *Updater) fits(rel *release.Release) error {
 	for _, f := range []string{release.KernelFile, release.InitrdFile} {
 		need -= allocated(filepath.Join(u.ESP.Path(), u.Self.Slot.Other().Dir(), f))
 	}
+	err = room(u.ESP.Path(), need)
+	if err == nil {
+		return nil
+	}
+	// Perhaps leftovers take the room.
+	clean := func(dir string) error { return slot.Clean(dir, u.Self.Slot) }
+	if cleaned := u.ESP.Change(clean); cleaned != nil {
+		return errors.Join(err, cleaned)
+	}
 	return room(u.ESP.Path(), need)
 }
 

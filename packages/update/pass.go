@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"micromirror/packages/daemon"
@@ -102,10 +103,13 @@ func (u *Updater) follow(ctx context.Context, cat *Catalogue, r *rollout.Rollout
 			return err
 		}
 	}
-	if s.State == Waiting || s.State == Rebooting {
-		if install && r.Version == s.Version {
+	switch wanted := install && r.Version == s.Version; {
+	case wanted && (s.State == Waiting || s.State == Rebooting):
+		if r.Emergency == s.Emergency {
 			return nil
 		}
+		return u.change(func(s *Saved) { s.Emergency = r.Emergency })
+	case !wanted && (s.State == Waiting || s.State == Rebooting || s.State == Installing):
 		if err := u.withdraw(ctx, s); err != nil {
 			return err
 		}
@@ -125,8 +129,12 @@ func (u *Updater) follow(ctx context.Context, cat *Catalogue, r *rollout.Rollout
 func (u *Updater) withdraw(ctx context.Context, s Saved) error {
 	err := u.within(ctx, "withdrawing", u.Timing.Step, func(context.Context) error {
 		return u.ESP.Change(func(dir string) error {
-			if err := slot.Drop(dir, u.Self.Slot.Other()); err != nil {
-				return err
+			entries, _ := slot.List(dir) // what is damaged does not boot
+			// An installation that came to nothing has left the fallback as it was.
+			if slices.ContainsFunc(entries, func(e slot.Entry) bool { return e.Slot == s.Slot && e.Release == s.Version }) {
+				if err := slot.Drop(dir, u.Self.Slot.Other()); err != nil {
+					return err
+				}
 			}
 			_, err := slot.Rearm(dir, u.Self.Slot)
 			return err

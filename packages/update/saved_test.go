@@ -116,7 +116,7 @@ func TestSettle(t *testing.T) {
 	}{
 		"nothing yet":              {Saved{State: Idle}, self, nil, Idle, ""},
 		"interrupted":              {Saved{State: Installing, Boot: "then"}, self, nil, Idle, ""},
-		"installed, not noted":     {Saved{State: Installing, Boot: "now"}, self, []slot.Entry{target}, Idle, ""},
+		"installed, not noted":     {Saved{State: Installing, Boot: "now"}, self, []slot.Entry{target}, Installing, ""},
 		"waiting":                  {Saved{State: Waiting, Boot: "now"}, self, []slot.Entry{target}, Waiting, ""},
 		"reboot did not happen":    {Saved{State: Rebooting, Boot: "now"}, self, []slot.Entry{target}, Waiting, ""},
 		"first boot of a trial":    {Saved{State: Rebooting, Boot: "then"}, Self{Version: "2", Slot: slot.B, Boot: "now"}, nil, Trial, ""},
