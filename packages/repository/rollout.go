@@ -54,6 +54,9 @@ func (r *Repository) SetRollout(ctx context.Context, want rollout.Rollout) (*rol
 		if err != nil {
 			return err
 		}
+		if want.Minimum != "" && rollout.Compare(want.Minimum, want.Version) > 0 {
+			return fmt.Errorf("minimum: %s is newer than release %s, so that no node could take it; name an older one", want.Minimum, want.Version)
+		}
 		_, err = r.publish(s, map[string]source{rollout.Target: fromBytes(data)}, none)
 		return err
 	})
@@ -71,9 +74,6 @@ func (r *Repository) complete(want *rollout.Rollout, rel *release.Release, old *
 		if err == nil && rel.Built.Before(before.Built) && !want.Emergency {
 			return fmt.Errorf(`release %s is older than %s, which is in force: go back with "mirrorctl rollback %s"`, rel.Version, old.Version, rel.Version)
 		}
-	}
-	if want.Minimum != "" && rollout.Compare(want.Minimum, want.Version) > 0 {
-		return fmt.Errorf("minimum: %s is newer than release %s, so that no node could take it; name an older one", want.Minimum, want.Version)
 	}
 	switch {
 	case want.Sequence == 0:
