@@ -69,7 +69,7 @@ func (d *desk) command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(), d.flashCommand(), d.cardCommand(), d.overviewCommand(), d.watchCommand(),
+	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(), d.flashCommand(), d.cardCommand(), d.overviewCommand(), d.watchCommand(), d.registerCommand(), d.planCommand(),
 		d.keysCommand(), d.releaseCommand(), d.configCommand(), d.renewCommand(), d.rolloutCommand(), d.rollbackCommand())
 	return root
 }
