@@ -71,6 +71,7 @@ func (d *desk) command() *cobra.Command {
 	}
 	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(), d.flashCommand(), d.cardCommand(), d.overviewCommand(), d.watchCommand(), d.registerCommand(), d.planCommand(),
 		d.keysCommand(), d.releaseCommand(), d.configCommand(), d.renewCommand(), d.rolloutCommand(), d.rollbackCommand())
+	root.AddCommand(topics()...)
 	return root
 }
 
