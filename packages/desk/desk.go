@@ -6,13 +6,19 @@
 // one JSON document on standard output instead of text; progress and errors go
 // to standard error, and the exit code is 1 for any error.
 //
+// A disk is written only after its model, serial number and size were shown and
+// the node's name was typed, never the one that this computer runs from, and all
+// of it is read back. What a node says of itself cannot write to the terminal.
+//
 // What is published is package repository's; the desk decides what may be: no
 // secret leaves in the clear, and a wave opens only when every canary itself says
 // that it has run the release in good health for long enough.
 //
 // Files read: <fleet>/fleet.json, <fleet>/nodes/<name>.json,
-// <fleet>/secrets/<name>.json, a release folder. Files written: what --out names,
-// <fleet>/nodes/<name>.pub, <fleet>/root.json, <fleet>/keys, <fleet>/repository.
+// <fleet>/secrets/<name>.json, a release folder, hardware/*.json where they are at
+// hand. Files written: what --out and --disk name, <fleet>/fleet.json,
+// <fleet>/.gitignore, <fleet>/nodes/<name>.json, <fleet>/nodes/<name>.pub,
+// <fleet>/root.json, <fleet>/keys, <fleet>/repository. Nodes are asked over HTTP.
 package desk
 
 import (
@@ -72,7 +78,36 @@ func (d *desk) command() *cobra.Command {
 	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(), d.flashCommand(), d.cardCommand(), d.overviewCommand(), d.watchCommand(), d.registerCommand(), d.planCommand(),
 		d.keysCommand(), d.releaseCommand(), d.configCommand(), d.renewCommand(), d.rolloutCommand(), d.rollbackCommand())
 	root.AddCommand(topics()...)
+	for _, c := range root.Commands() {
+		completeNodes(c)
+	}
 	return root
+}
+
+// completeNodes lets the shell complete the names of the fleet's nodes.
+func completeNodes(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		completeNodes(sub)
+	}
+	names := func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		fleet := c.Flags().Lookup("fleet")
+		if fleet == nil {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		names, err := Fleet(fleet.Value.String()).Nodes()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+	if strings.Contains(c.Use, " NODE") || strings.Contains(c.Use, "[NODE") {
+		c.ValidArgsFunction = names
+	}
+	if c.Flags().Lookup("node") != nil {
+		if err := c.RegisterFlagCompletionFunc("node", names); err != nil {
+			panic(err) // only for a flag that does not exist
+		}
+	}
 }
 
 // Fleet is a folder that describes nodes: fleet.json and nodes/<name>.json.

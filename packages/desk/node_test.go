@@ -155,3 +155,13 @@ func TestParseDisk(t *testing.T) {
 		}
 	}
 }
+
+func TestNodeNamesAreCompleted(t *testing.T) {
+	o := flagged(t)
+	for _, args := range [][]string{{"card", "--fleet", o.fleet, ""}, {"flash", "--fleet", o.fleet, "--node", ""}} {
+		out, err := run(t, append([]string{"__complete"}, args...)...)
+		if err != nil || !strings.HasPrefix(out, "abq\n") {
+			t.Errorf("%v: %v: %q, want the node", args, err, out)
+		}
+	}
+}
