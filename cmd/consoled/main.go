@@ -18,6 +18,7 @@ import (
 	"micromirror/packages/layout"
 	"micromirror/packages/node"
 	"micromirror/packages/sandbox"
+	"micromirror/packages/watcher"
 )
 
 func main() {
@@ -37,6 +38,7 @@ type flags struct {
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
+	go watch(ctx, filepath.Join(f.run, filepath.Base(layout.HealthFile)), log)
 	c := consoled.Config{Log: log}
 	if t, err := vt.Open("/dev", "/proc/sys"); err != nil {
 		log.Warn("no screen", "err", err)
@@ -59,7 +61,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	}
 	if f.confine {
 		policy := sandbox.Policy{
-			UID: layout.ConsoleD, GID: layout.ConsoleD, KeepCaps: []cap.Value{cap.SYS_TTY_CONFIG}, Read: grants,
+			UID: layout.ConsoleD, GID: layout.ConsoleD, KeepCaps: []cap.Value{cap.SYS_TTY_CONFIG, cap.SYS_BOOT}, Read: grants,
 		}
 		if err := sandbox.Enter(policy, log); err != nil {
 			return err
@@ -67,4 +69,12 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	}
 	c.Gather = sources.Gather
 	return consoled.Run(ctx, c)
+}
+
+// watch is the second pair of eyes, for a release whose updated does not run.
+func watch(ctx context.Context, report string, log *slog.Logger) {
+	w := watcher.Watcher{Report: report, Patience: watcher.Patience, Reboot: watcher.Reset, Log: log}
+	if err := w.Run(ctx); ctx.Err() == nil {
+		log.Error("nobody watches updated", "err", err)
+	}
 }

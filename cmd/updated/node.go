@@ -23,6 +23,7 @@ import (
 	"micromirror/packages/slot"
 	"micromirror/packages/supervise"
 	"micromirror/packages/update"
+	"micromirror/packages/watcher"
 )
 
 // box is the running node: its slot and its disk.
@@ -250,7 +251,7 @@ func started() time.Duration {
 }
 
 func (f *flags) reboot(log *slog.Logger) func(context.Context) error {
-	r := &supervise.Rebooter{Socket: f.socket, Limit: time.Minute, Force: supervise.ForceReboot, Log: log}
+	r := &supervise.Rebooter{Socket: f.socket, Limit: time.Minute, Force: watcher.Reset, Log: log}
 	return r.Reboot
 }
 

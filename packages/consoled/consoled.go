@@ -11,6 +11,7 @@
 // Promise: the screen is this program's alone (see package vt) and a frame never
 // has more than 25 lines of 80 characters. It decides nothing and writes no file.
 // When it is told to end it says that the box goes down, and leaves that standing.
+// Beside it the program runs the second watch over the node (package watcher).
 // The power button is not its business: init shuts the node down.
 //
 // Failure: whatever it cannot read is left out. Without a terminal it still

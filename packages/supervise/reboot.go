@@ -69,22 +69,6 @@ func (r *Rebooter) ask(ctx context.Context) error {
 	return err
 }
 
-// ForceReboot resets the machine; what was synced is safe. A file system that
-// hangs must not keep it from happening, so the sync has a limit of its own.
-func ForceReboot() error {
-	synced := make(chan struct{})
-	go func() {
-		unix.Sync()
-		close(synced)
-	}()
-	select {
-	case <-synced:
-	case <-time.After(10 * time.Second):
-	}
-	err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
-	return errors.Join(err, os.WriteFile("/proc/sysrq-trigger", []byte("b"), 0))
-}
-
 // Uptime is the time since the kernel started, whatever the clock was set to.
 func Uptime() time.Duration {
 	var ts unix.Timespec
