@@ -1,5 +1,6 @@
-// Command mirrorctl is the maintainers' tool: it checks node files and makes
-// disk images of a fleet's nodes. `mirrorctl help` lists its commands.
+// Command mirrorctl is the maintainers' tool, from a host's first yes to a fleet
+// of nodes that are updated and watched. `mirrorctl help` lists its commands,
+// `mirrorctl help guide` begins at the beginning.
 package main
 
 import (
