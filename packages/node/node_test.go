@@ -325,3 +325,24 @@ node.json:2: mtu: "576" is not between 1280 and 9216; leave it out: 1500 fits ev
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
+
+// What the secret file holds must not get into a log.
+func TestProblemsKeepSecrets(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "fleet.json", `{"domain": "example.net", "upstream": "rsync.example.net", "contact": "nobody"}`)
+	write(t, dir, "node.json", `{"name": "n", "hardware": "qemu", "addresses": ["dhcp"], "projects": ["debian"]}`)
+	write(t, dir, "secret.json", `{"telemetry":
+  {"metrics": "ftp://user:hush@metrics.example.net/"},
+  "mqtt": {"hush": "hush"}}`)
+	_, problems, err := ReadNode(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.ReplaceAll(Problems(problems).Error(), dir+"/", "")
+	want := `fleet.json:1: contact: "nobody" is neither an e-mail address nor a URL; write it like noc@example.net
+secret.json:2: telemetry.metrics: is not an http or https URL; write it like https://metrics.example.net/write
+secret.json:3: mqtt.hush: is not a known field; remove it; known are broker, tls`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}

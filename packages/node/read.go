@@ -53,6 +53,7 @@ func read(fleetFile, nodeFile, secretFile string, fallback func(string) string) 
 	if haveFleet {
 		secret.overlay(&f)
 		f = fleet.fleetFrom(f)
+		secret.claim(fleet.problems)
 	}
 	node := newDecoder(nodeFile)
 	var r rawNode
@@ -108,6 +109,19 @@ func (d *decoder) overlay(f *Fleet) {
 		d.problems = append(d.problems, Problem{File: d.file, Line: line, Reason: err.Error(), Remedy: "correct it; it has the form of the fleet file"})
 	default:
 		d.assign("", v, reflect.ValueOf(f).Elem())
+	}
+}
+
+// claim makes problems about what the secret file says its own, without the
+// values: they end up in logs.
+func (d *decoder) claim(problems []Problem) {
+	for i, p := range problems {
+		if n, ok := d.lines[p.Field]; ok && p.Field != "" {
+			problems[i].File, problems[i].Line, problems[i].Value = d.file, n, ""
+		}
+	}
+	for i := range d.problems {
+		d.problems[i].Value = ""
 	}
 }
 
