@@ -110,7 +110,8 @@ func (s *Server) Serve(ctx context.Context, p *Port) error {
 	if err != nil {
 		return err
 	}
-	s.wg.Go(func() { s.rotate(ctx) })
+	keys := s.renew(nil) // before the first ticket is made with other keys
+	s.wg.Go(func() { s.rotate(ctx, keys) })
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	err = s.accept(ctx, l)
@@ -161,18 +162,21 @@ func (s *Server) take(ctx context.Context, conn *net.TCPConn) {
 // long.
 const ticketLife = 24 * time.Hour
 
-// rotate makes ticket keys.
-func (s *Server) rotate(ctx context.Context) {
-	var keys [][32]byte
-	for {
-		var fresh [32]byte
-		rand.Read(fresh[:]) // never fails, by its documentation
-		keys = append([][32]byte{fresh}, keys[:min(len(keys), 1)]...)
-		s.tls.SetSessionTicketKeys(keys)
-		if !pause(ctx, ticketLife) {
-			return
-		}
+// rotate renews the ticket keys until ctx ends.
+func (s *Server) rotate(ctx context.Context, keys [][32]byte) {
+	for pause(ctx, ticketLife) {
+		keys = s.renew(keys)
 	}
+}
+
+// renew puts a fresh ticket key before the last one, which stays good for tickets
+// that were made with it.
+func (s *Server) renew(keys [][32]byte) [][32]byte {
+	var fresh [32]byte
+	rand.Read(fresh[:]) // never fails, by its documentation
+	keys = append([][32]byte{fresh}, keys[:min(len(keys), 1)]...)
+	s.tls.SetSessionTicketKeys(keys)
+	return keys
 }
 
 // pause waits, or reports false because ctx ended.

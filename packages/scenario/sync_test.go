@@ -33,7 +33,7 @@ func TestSyncOutlivesPowerCuts(t *testing.T) {
 				return e
 			})
 			m.PowerOn()
-			m.Wait(`mm syncd: demo-debian: published`)
+			m.Wait(`mm syncd: demo-debian: (published|up to date)`)
 			differences, err := demo.DiffHTTP(t.Context(), demo.Tree(dir, demo.Debian), m.URL("/"+demo.Debian+"/"))
 			report(t, differences, err)
 		})

@@ -14,7 +14,6 @@ import (
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/durable"
-	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/tree"
 )
 
@@ -101,7 +100,7 @@ func (s *Service) strays(dir string) ([]string, error) {
 			}
 			out = append(out, more...)
 		default:
-			if name != edition.Folder {
+			if !strings.HasPrefix(name, ".") { // those are the node's own
 				out = append(out, name)
 			}
 		}

@@ -18,7 +18,7 @@ func TestTreesOfProjectsThatAreNotHostedGo(t *testing.T) {
 	nested := cfg.Node.Fleet.Projects["free"]
 	nested.Path, nested.Module.Path = "fusion/free", "fusion"
 	cfg.Node.Fleet.Projects["free"] = nested
-	mirrortest.Make(t, cfg.Mirror, "demo/a: hosted", "fusion/free/b: hosted", "fusion/nonfree/c: not", "old/d: not", ".edition/demo@1/old/x: ours")
+	mirrortest.Make(t, cfg.Mirror, "demo/a: hosted", "fusion/free/b: hosted", "fusion/nonfree/c: not", "old/d: not", ".edition/demo@1/old/x: ours", ".health: ours")
 	s := New(cfg)
 	trees := func() []string {
 		var out []string
@@ -30,8 +30,8 @@ func TestTreesOfProjectsThatAreNotHostedGo(t *testing.T) {
 		slices.Sort(out)
 		return out
 	}
-	all := []string{".edition/demo@1/old/x", "demo/a", "fusion/free/b", "fusion/nonfree/c", "old/d"}
-	kept := []string{".edition/demo@1/old/x", "demo/a", "fusion/free/b"}
+	all := []string{".edition/demo@1/old/x", ".health", "demo/a", "fusion/free/b", "fusion/nonfree/c", "old/d"}
+	kept := []string{".edition/demo@1/old/x", ".health", "demo/a", "fusion/free/b"}
 	now := time.Now()
 	for _, step := range []struct {
 		name string
