@@ -7,6 +7,8 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,6 +87,9 @@ func TestScreen(t *testing.T) {
 	if n := len(m.Boots()); n != 1 {
 		t.Errorf("%d boots: a key restarted the node", n)
 	}
-	m.Wait(`mm modprobe: loaded late: .*usb_storage`)
+	late := regexp.MustCompile(`mm modprobe: loaded late: .*usb_storage`)
+	if !slices.ContainsFunc(m.Console(), func(l vm.Line) bool { return late.MatchString(l.Text) }) {
+		t.Error("the modules that can wait are not loaded although all is well")
+	}
 	m.Shutdown()
 }
