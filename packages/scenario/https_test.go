@@ -116,12 +116,18 @@ func (n *secureNode) dial(c *tls.Config) (*tls.Conn, error) {
 
 func (n *secureNode) certificate() *x509.Certificate {
 	n.Helper()
-	conn, err := n.dial(n.config(tls.VersionTLS13))
-	if err != nil {
-		n.Fatal(err)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); ; <-tick.C { // the port opens a moment after it is announced
+		conn, err := n.dial(n.config(tls.VersionTLS13))
+		if err == nil {
+			defer conn.Close()
+			return conn.ConnectionState().PeerCertificates[0]
+		}
+		if time.Now().After(end) {
+			n.Fatal(err)
+		}
 	}
-	defer conn.Close()
-	return conn.ConnectionState().PeerCertificates[0]
 }
 
 // renewed waits until the node serves with another certificate.
