@@ -31,7 +31,7 @@ test-full: ## the long matrices: resumable, with progress (run it again to go on
 	@$(BUILD) deps test
 	@$(BUILD) release
 	@$(BUILD) --tags faults release
-	$(GO) test -tags vm,full -timeout 12h -parallel 2 -v ./packages/scenario/...
+	$(GO) test -tags vm,full -timeout 12h -p 1 -parallel 2 -v ./packages/scenario/... ./packages/powercut/...
 	$(GO) test -tags full -timeout 6h -v ./packages/mirror/clients
 
 fault-matrix: ## print what each fault in each phase of a synchronisation comes to
