@@ -210,9 +210,10 @@ func (g *Gate) proof() time.Duration {
 }
 
 // doubt is how long the tries stay as they are after that: the tries of a slot
-// that gets well after each of many reboots, and ill again, shall run out.
+// that gets well after each of many reboots, and ill again, shall run out. What
+// came before a release that is new is not its fault.
 func (g *Gate) doubt() time.Duration {
-	if g.Boot.Trial && g.Memory.Reboots() >= suspicious {
+	if g.Boot.Trial && !g.Memory.New(g.Boot.Generation) && g.Memory.Reboots() >= suspicious {
 		return calm
 	}
 	return 0

@@ -294,3 +294,22 @@ func TestMemorySurvivesAndForgivesDamage(t *testing.T) {
 		t.Errorf("damaged memory = %+v, %v", m.m, err)
 	}
 }
+
+// The reboots of a bad release are not held against the next one.
+func TestNewReleaseAfterABadOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memory(t)
+		if err := m.Bless(trial.Generation-1, nil); err != nil {
+			t.Fatal(err)
+		}
+		for range suspicious {
+			if err := m.Count(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		console, _ := play(t, trial, m, 2*Defaults().Prove, func(time.Duration) bool { return true })
+		if !strings.Contains(console, "re-armed") {
+			t.Errorf("not believed in after %v; console:\n%s", 2*Defaults().Prove, console)
+		}
+	})
+}
