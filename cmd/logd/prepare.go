@@ -57,7 +57,8 @@ func (f *flags) prepare(log *slog.Logger) (*logbook.Config, error) {
 	return c, nil
 }
 
-// tellInit makes init send the services' lines here, from the next boot on.
+// tellInit makes init send the services' lines here, from the next boot on: for a
+// /perm that was made without that.
 func (f *flags) tellInit() error {
 	if f.target == "" {
 		return nil

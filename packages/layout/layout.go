@@ -16,6 +16,14 @@ const (
 	StateDir  = Perm + "/state"  // one folder a daemon
 )
 
+// Where the services' lines go: gokrazy's init sends them to the address that the
+// file holds when it starts, and logd listens there.
+const (
+	LogAddress    = "127.0.0.1:514" // UDP
+	LogTargetFile = "remote_syslog/target"
+	LogTarget     = Perm + "/" + LogTargetFile
+)
+
 // Facts that the image carries.
 const (
 	HardwareDir = "/etc/micromirror/hardware" // hardware/*.json of the repository
@@ -27,6 +35,10 @@ const (
 	RunDir     = "/run"
 	HealthFile = RunDir + "/health.json"
 	ESP        = RunDir + "/esp" // where updated mounts the EFI system partition
+	// ManageDir is managed's; while it holds the file Drained, the node asks for
+	// no users.
+	ManageDir = RunDir + "/managed"
+	Drained   = "drained"
 )
 
 // Numeric users of the daemons; the group has the same number. The image has no
@@ -39,4 +51,5 @@ const (
 	ConsoleD = 805
 	NTPD     = 806
 	LogD     = 807
+	ManageD  = 808
 )

@@ -20,7 +20,7 @@
 // kernel's log is kept in <run>/kernel, since it lasts as long as the kernel.
 //
 // Ports: UDP 514 on loopback, where init sends the services' output as
-// /perm/remote_syslog/target tells it; out: TCP to the collector, 6514 by default.
+// /perm/remote_syslog/target tells it, which a new /perm holds from the start; out: TCP to the collector, 6514 by default.
 //
 // Failure: without a disk the ring is in memory, without a collector nothing is
 // sent, without a source the others go on.

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"micromirror/packages/layout"
 )
 
 const e2fsck = "/usr/sbin/e2fsck"
@@ -125,6 +127,9 @@ func TestRemakeOnALargePartition(t *testing.T) {
 	}
 	if outcome, err := Check(t.Context(), dev, e2fsck, func() {}); outcome != Clean || err != nil {
 		t.Errorf("Check = %v, %v", outcome, err)
+	}
+	if got, err := e2fsprogs(t.Context(), "debugfs", "-R", "cat "+layout.LogTargetFile, dev); got != layout.LogAddress+"\n" || err != nil {
+		t.Errorf("services' lines are sent to %q, %v", got, err)
 	}
 }
 

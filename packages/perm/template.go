@@ -1,15 +1,19 @@
 package perm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
+
+	"micromirror/packages/layout"
 )
 
 // TemplateSize is the size of the file system that Template makes.
@@ -33,8 +37,10 @@ var mke2fsArguments = []string{
 	"-E", "resize=2147483648,lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0,hash_seed=" + templateUUID,
 }
 
-// Template makes the empty file system with mke2fs (of e2fsprogs 1.47 or newer)
-// and writes it to the file out, compressed with zstd.
+// Template makes the file system with mke2fs and debugfs (of e2fsprogs 1.47 or
+// newer) and writes it to the file out, compressed with zstd. All that is in it is
+// where init sends the services' lines, because init asks for that before any
+// program of ours could write it.
 func Template(ctx context.Context, out string) (err error) {
 	dir, err := os.MkdirTemp(filepath.Dir(out), ".perm")
 	if err != nil {
@@ -43,6 +49,9 @@ func Template(ctx context.Context, out string) (err error) {
 	defer os.RemoveAll(dir)
 	img := filepath.Join(dir, "ext4")
 	if err := mke2fs(ctx, img, TemplateSize); err != nil {
+		return fmt.Errorf("make /perm template: %w", err)
+	}
+	if err := addLogTarget(ctx, img); err != nil {
 		return fmt.Errorf("make /perm template: %w", err)
 	}
 	packed := filepath.Join(dir, "zst")
@@ -59,16 +68,53 @@ func mke2fs(ctx context.Context, img string, size int64) error {
 	if err := os.Truncate(img, size); err != nil {
 		return err
 	}
-	program, err := exec.LookPath("mke2fs")
-	if err != nil {
-		program = "/usr/sbin/mke2fs" // not in the PATH of ordinary users on Debian
+	_, err := e2fsprogs(ctx, "mke2fs", append(append([]string{}, mke2fsArguments...), img)...)
+	return err
+}
+
+// addLogTarget writes the one file that a new /perm holds.
+func addLogTarget(ctx context.Context, img string) error {
+	const content = layout.LogAddress + "\n"
+	file := img + ".target"
+	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+		return err
 	}
-	cmd := exec.CommandContext(ctx, program, append(append([]string{}, mke2fsArguments...), img)...)
-	cmd.Env = append(os.Environ(), "MKE2FS_CONFIG="+os.DevNull, "E2FSPROGS_FAKE_TIME="+templateTime, "SOURCE_DATE_EPOCH="+templateTime)
-	if msg, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("mke2fs (package e2fsprogs, 1.47 or newer): %w: %s", err, msg)
+	script := img + ".debugfs"
+	lines := "mkdir " + path.Dir(layout.LogTargetFile) + "\nwrite " + file + " " + layout.LogTargetFile +
+		"\nset_inode_field " + layout.LogTargetFile + " mode 0100644\n"
+	if err := os.WriteFile(script, []byte(lines), 0o644); err != nil {
+		return err
+	}
+	if _, err := e2fsprogs(ctx, "debugfs", "-w", "-f", script, img); err != nil {
+		return err
+	}
+	// debugfs says that all went well in any case.
+	got, err := e2fsprogs(ctx, "debugfs", "-R", "cat "+layout.LogTargetFile, img)
+	if err != nil {
+		return err
+	}
+	if got != content {
+		return fmt.Errorf("debugfs did not write %s but %q", layout.LogTargetFile, got)
 	}
 	return nil
+}
+
+// e2fsprogs runs a program of that package, whose clock and configuration are
+// always the same, and returns its output.
+func e2fsprogs(ctx context.Context, name string, args ...string) (string, error) {
+	program, err := exec.LookPath(name)
+	if err != nil {
+		program = "/usr/sbin/" + name // not in the PATH of ordinary users on Debian
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "MKE2FS_CONFIG="+os.DevNull, "E2FSPROGS_FAKE_TIME="+templateTime, "SOURCE_DATE_EPOCH="+templateTime)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s (package e2fsprogs, 1.47 or newer): %w: %s", name, err, said.String())
+	}
+	return string(out), nil
 }
 
 func compress(from, to string) (err error) {

@@ -1,5 +1,5 @@
 // Package syslogtest runs a real collector for tests: rsyslog with TLS on a port
-// of loopback, writing what it gets to a file.
+// of loopback, writing what it gets to a file. Its certificate also names Guest.
 //
 // It needs rsyslogd and its gnutls driver; it ends only what it started.
 package syslogtest
@@ -21,6 +21,9 @@ import (
 	"testing"
 	"time"
 )
+
+// Guest is the address under which a virtual machine reaches this computer.
+const Guest = "10.0.2.2"
 
 // Collector is an rsyslog that can be stopped and started again on its port.
 type Collector struct {
@@ -68,7 +71,7 @@ func (c *Collector) must(err error) {
 	}
 }
 
-// certify makes a certificate for loopback that signs itself.
+// certify makes a certificate that signs itself.
 func (c *Collector) certify() {
 	c.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -78,7 +81,7 @@ func (c *Collector) certify() {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(Guest)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	c.must(err)
