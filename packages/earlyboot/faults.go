@@ -6,12 +6,12 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/fault"
 	"micromirror/packages/perm"
 )
 
@@ -23,14 +23,7 @@ import (
 //	initrd-exit        /init ends, which panics the kernel too
 //	perm-bad           /perm is judged beyond repair
 //	perm-remake-reset  the power goes while /perm is made anew (with perm-bad)
-func (b *boot) faults() []string {
-	for _, w := range strings.Fields(b.cmdline) {
-		if v, ok := strings.CutPrefix(w, "mm.fault="); ok {
-			return strings.Split(v, ",")
-		}
-	}
-	return nil
-}
+func (b *boot) faults() fault.Orders { return fault.Ordered(b.cmdline) }
 
 // fault is a place where faults can happen.
 func (b *boot) fault(place string) {
@@ -54,7 +47,7 @@ func (b *boot) fault(place string) {
 
 // e2fsck is a program that is not there if /perm has to be bad.
 func (b *boot) e2fsck() string {
-	if slices.Contains(b.faults(), "perm-bad") {
+	if b.faults().Has("perm-bad") {
 		return E2fsck + ".missing"
 	}
 	return E2fsck
@@ -62,12 +55,12 @@ func (b *boot) e2fsck() string {
 
 // beyondRepair says whether only making it anew helps /perm.
 func (b *boot) beyondRepair(err error) bool {
-	return slices.Contains(b.faults(), "perm-bad") || errors.Is(err, perm.ErrBeyondRepair)
+	return b.faults().Has("perm-bad") || errors.Is(err, perm.ErrBeyondRepair)
 }
 
 // template is what /perm is made from, up to the point where the power goes.
 func (b *boot) template(r io.Reader) io.Reader {
-	if slices.Contains(b.faults(), "perm-remake-reset") {
+	if b.faults().Has("perm-remake-reset") {
 		return &resetReader{b: b, r: r, left: 4096}
 	}
 	return r

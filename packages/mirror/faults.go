@@ -3,10 +3,11 @@
 package mirror
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"micromirror/packages/fault"
 )
 
 // Faults returns the Job.Fault of a node whose kernel command line orders, with
@@ -21,7 +22,7 @@ import (
 // edition is withdrawn) or delete. report is told of it, so that whoever wants to
 // cut the power there knows when.
 func Faults(cmdline string, report func(phase string)) func(step string) error {
-	ordered := orders(cmdline)
+	ordered := fault.Ordered(cmdline)
 	var mu sync.Mutex
 	switched := false
 	return func(step string) error {
@@ -29,7 +30,7 @@ func Faults(cmdline string, report func(phase string)) func(step string) error {
 		phase := phaseOfStep(step, switched)
 		switched = switched || phase == "switch"
 		mu.Unlock()
-		if slices.Contains(ordered, "sync-"+phase+"-hang") {
+		if ordered.Has("sync-" + phase + "-hang") {
 			report(phase)
 			for {
 				time.Sleep(time.Hour)
@@ -41,20 +42,10 @@ func Faults(cmdline string, report func(phase string)) func(step string) error {
 
 // Grace is the grace period of such a node.
 func Grace(cmdline string, usual time.Duration) time.Duration {
-	if slices.Contains(orders(cmdline), "sync-no-grace") {
+	if fault.Ordered(cmdline).Has("sync-no-grace") {
 		return 0
 	}
 	return usual
-}
-
-func orders(cmdline string) []string {
-	var ordered []string
-	for _, w := range strings.Fields(cmdline) {
-		if v, ok := strings.CutPrefix(w, "mm.fault="); ok {
-			ordered = append(ordered, strings.Split(v, ",")...)
-		}
-	}
-	return ordered
 }
 
 func phaseOfStep(step string, switched bool) string {

@@ -109,28 +109,28 @@ func promise(tree, editions string) error {
 	return nil
 }
 
-// fault is a row of the matrix. begin is called when the phase comes, end when
+// mishap is a row of the matrix. begin is called when the phase comes, end when
 // the trouble is over.
-type fault struct {
+type mishap struct {
 	name       string
 	begin, end func(w *world)
 	// spoils says in which phases the run must not come to its end.
 	spoils string
 }
 
-func faults() []fault {
-	lie := func(name, spoils string, begin func(u *mirrortest.Upstream)) fault {
-		return fault{name, func(w *world) { begin(w.upstream) }, func(w *world) { *w.upstream = mirrortest.Upstream{Dir: w.upstream.Dir} }, spoils}
+func mishaps() []mishap {
+	lie := func(name, spoils string, begin func(u *mirrortest.Upstream)) mishap {
+		return mishap{name, func(w *world) { begin(w.upstream) }, func(w *world) { *w.upstream = mirrortest.Upstream{Dir: w.upstream.Dir} }, spoils}
 	}
 	extra := func(name string) func(u *mirrortest.Upstream) {
 		return func(u *mirrortest.Upstream) {
 			u.Extra = []flist.File{{Name: name, Mode: 0o100644, HardLink: flist.NoHardLink}}
 		}
 	}
-	swap := func(name, spoils string, entries ...string) fault {
-		return fault{name, func(w *world) { w.change(entries...) }, func(w *world) { makeArchive(w.t, w.upstream.Dir, 2) }, spoils}
+	swap := func(name, spoils string, entries ...string) mishap {
+		return mishap{name, func(w *world) { w.change(entries...) }, func(w *world) { makeArchive(w.t, w.upstream.Dir, 2) }, spoils}
 	}
-	return []fault{
+	return []mishap{
 		{"upstream cut", func(w *world) { w.peer.Cut.Store(true) }, func(w *world) { w.peer.Cut.Store(false) }, "list fetch"},
 		{"upstream stalls", func(w *world) { w.peer.Frozen.Store(true) }, func(w *world) { w.peer.Frozen.Store(false) }, "list fetch"},
 		lie("lie: list cut short", "list", func(u *mirrortest.Upstream) {
@@ -183,7 +183,7 @@ func TestFaultMatrix(t *testing.T) {
 	}
 	row("SIGKILL", killedIn)
 	row("disk full", fullIn)
-	for _, f := range faults() {
+	for _, f := range mishaps() {
 		row(f.name, func(t *testing.T, step string) string { return f.strike(t, step) })
 	}
 	if err := w.Flush(); err != nil {
@@ -194,7 +194,7 @@ func TestFaultMatrix(t *testing.T) {
 
 // strike does a run during which the fault begins, another while it lasts, and a
 // last one after it, and tells how the first ended.
-func (f *fault) strike(t *testing.T, step string) string {
+func (f *mishap) strike(t *testing.T, step string) string {
 	w := newWorld(t, "empty/")
 	w.job.Attempts, w.job.Grace = 1, time.Hour
 	if strings.HasPrefix(f.name, "upstream") {

@@ -8,10 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
+	"micromirror/packages/fault"
 	"micromirror/packages/health"
 )
 
@@ -26,29 +25,24 @@ import (
 //	sick-later     a blessed node becomes unhealthy for good; it is given up
 //	               after one minute
 func Faults(cmdline string, log *slog.Logger, checks []health.Check, t Timing) ([]health.Check, Timing) {
-	var ordered []string
-	for _, w := range strings.Fields(cmdline) {
-		if v, ok := strings.CutPrefix(w, "mm.fault="); ok {
-			ordered = append(ordered, strings.Split(v, ",")...)
-		}
-	}
-	if slices.Contains(ordered, "never-bless") {
+	ordered := fault.Ordered(cmdline)
+	if ordered.Has("never-bless") {
 		log.Warn("fault ordered: never-bless")
 		t.Window = 20 * time.Second
 		checks = append(checks, sick(0))
 	}
-	if slices.Contains(ordered, "quick-proof") {
+	if ordered.Has("quick-proof") {
 		t.Prove = t.Stable
 	}
-	if slices.Contains(ordered, "impatient") {
+	if ordered.Has("impatient") {
 		t.Cure = time.Minute
 	}
-	if slices.Contains(ordered, "sick-later") {
+	if ordered.Has("sick-later") {
 		log.Warn("fault ordered: sick-later")
 		t.Cure = time.Minute
 		checks = append(checks, sick(t.Stable+time.Minute))
 	}
-	if slices.Contains(ordered, "userland-hang") {
+	if ordered.Has("userland-hang") {
 		log.Warn("fault ordered: userland-hang")
 		if err := Freeze("/sys/fs/cgroup", "1"); err != nil {
 			log.Error("fault", "err", err)

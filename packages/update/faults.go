@@ -9,12 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"micromirror/packages/durable"
+	"micromirror/packages/fault"
 )
 
 // Faults does what a test orders with mm.fault=NAME[,NAME…] on the kernel command
@@ -27,20 +26,15 @@ import (
 //
 // Each happens once in the life of a disk, so that the node can be seen to go on.
 func Faults(cmdline, state string, t Timing, log *slog.Logger) (func(ctx context.Context, point string) error, Timing) {
-	var ordered []string
-	for _, w := range strings.Fields(cmdline) {
-		if v, ok := strings.CutPrefix(w, "mm.fault="); ok {
-			ordered = append(ordered, strings.Split(v, ",")...)
-		}
-	}
-	if slices.Contains(ordered, "update-hurry") {
+	ordered := fault.Ordered(cmdline)
+	if ordered.Has("update-hurry") {
 		t = Timing{First: time.Second, Poll: 10 * time.Second, Retry: 5 * time.Second, Step: 5 * time.Minute, Drain: t.Drain, Grace: t.Grace}
 	}
 	return func(_ context.Context, point string) error {
 		for _, kind := range []string{"error", "kill", "hang"} {
 			name := "update-" + point + "-" + kind
 			mark := filepath.Join(state, "fault-"+name)
-			if _, err := os.Stat(mark); err == nil || !slices.Contains(ordered, name) {
+			if _, err := os.Stat(mark); err == nil || !ordered.Has(name) {
 				continue
 			}
 			if err := durable.WriteFile(mark, nil, 0o600); err != nil {
