@@ -50,6 +50,8 @@ type Fleet struct {
 	Update Update `json:"update"`
 	// Firewall has the fleet's lists.
 	Firewall Firewall `json:"firewall"`
+	// Manage says who may run commands on the nodes.
+	Manage Manage `json:"manage"`
 	// Telemetry says where logs and metrics go.
 	Telemetry Telemetry `json:"telemetry"`
 	// Projects is the catalogue with the fleet's additions and overrides; in the
@@ -86,6 +88,13 @@ type Firewall struct {
 	Allow  []string                `json:"allow"`  // who reaches metrics and management
 	Block  []string                `json:"block"`  // who reaches nothing
 	Limits map[string]project.Size `json:"limits"` // bytes a second to all of a prefix
+}
+
+// Manage opens the maintainers' channel (package manage) for whoever holds one of
+// the keys, from the prefixes of Firewall.Allow only. No keys means no channel.
+type Manage struct {
+	Keys []string `json:"keys"` // as in OpenSSH's authorized_keys
+	Port int      `json:"port"` // TCP; 22 if left out
 }
 
 // Telemetry names the collectors.
