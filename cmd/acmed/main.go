@@ -19,14 +19,15 @@ func main() {
 	flag.StringVar(&f.dir, "dir", layout.AcmeDir, "directory of the account and the certificate")
 	flag.StringVar(&f.run, "run", layout.RunDir+"/acmed", "directory of the status and the challenges")
 	flag.StringVar(&f.clock, "clock", layout.RunDir+"/ntpd/clock.json", "file that says whether the time is right; empty if it is")
+	flag.StringVar(&f.netd, "network", layout.RunDir+"/netd/state.json", "file that says whether the network is up; empty if it is")
 	flag.BoolVar(&f.confine, "sandbox", true, "drop privileges before asking the authority")
 	flag.Parse()
 	daemon.Main("acmed", f.serve)
 }
 
 type flags struct {
-	node, dir, run, clock string
-	confine               bool
+	node, dir, run, clock, netd string
+	confine                     bool
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
@@ -54,7 +55,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	}
 	m, err := acme.New(acme.Config{
 		Dir: f.dir, Volatile: f.run, Directory: config.Fleet.ACME.Directory, Email: config.Fleet.ACME.Email,
-		CA: []byte(config.Fleet.ACME.CA), Names: config.Names(), Group: group, Clock: f.time(config.Fleet.NTP), Log: log,
+		CA: []byte(config.Fleet.ACME.CA), Names: config.Names(), Group: group, Clock: f.time(config.Fleet.NTP), Network: f.network, Log: log,
 	})
 	if err != nil {
 		return err

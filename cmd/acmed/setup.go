@@ -49,3 +49,17 @@ func (f *flags) time(servers []string) func() error {
 		return health.Clock(f.clock)(context.Background())
 	}
 }
+
+// network says why the authority cannot be reached, by what netd knows. An attempt
+// before the node has an address would be one of a few a day.
+func (f *flags) network() error {
+	if f.netd == "" {
+		return nil
+	}
+	for _, check := range []func(context.Context) error{health.Address(f.netd), health.Gateway(f.netd)} {
+		if err := check(context.Background()); err != nil && !health.IsWarning(err) {
+			return err
+		}
+	}
+	return nil
+}

@@ -12,8 +12,8 @@
 // Promise: the authority is never hammered. Every attempt is counted durably
 // before it begins, at most Most in 24 hours, and after failures in a row each
 // waits longer than the one before; restarts and power cuts change nothing about
-// that. While the clock is not known to be right, or the count cannot be written,
-// nothing is asked for. An order is noted with its key before it is made final, so
+// that. While the clock is not known to be right, the network is not up, or the
+// count cannot be written, nothing is asked for. An order is noted with its key before it is made final, so
 // that a power cut between the authority's work and ours costs no second
 // certificate: the next start fetches it. A certificate is replaced only by one
 // that fits its key, the names and the time.
@@ -53,7 +53,9 @@ type Config struct {
 	Group         int    // who may read the certificate beside the owner; -1 for nobody
 	// Clock says why the time cannot be trusted, nil if it can.
 	Clock func() error
-	Log   *slog.Logger
+	// Network says why nobody can be reached, nil if they can.
+	Network func() error
+	Log     *slog.Logger
 
 	// Transport is for tests: nil is the network.
 	Transport http.RoundTripper
@@ -68,6 +70,7 @@ type Manager struct {
 	budget *budget
 	status certificate.Status
 	told   string // the last line on the console
+	early  bool   // the network is not up yet: no news to anybody
 }
 
 // New makes a manager and its directories.
@@ -89,6 +92,9 @@ func New(c Config) (*Manager, error) {
 // look is how often the manager looks whether something is to be done: a clock
 // that jumps cannot make it sleep for years.
 const look = 30 * time.Second
+
+// soon is how often it looks for the network, which most often is about to come.
+const soon = 2 * time.Second
 
 // Run keeps the certificate until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
@@ -116,7 +122,7 @@ func (m *Manager) Step(ctx context.Context) time.Duration {
 
 func (m *Manager) step(ctx context.Context) time.Duration {
 	now := time.Now()
-	m.status.Reason = ""
+	m.status.Reason, m.status.NextAttempt, m.early = "", time.Time{}, false
 	if m.Directory == "" || len(m.Names) == 0 {
 		return look
 	}
@@ -135,6 +141,10 @@ func (m *Manager) step(ctx context.Context) time.Duration {
 	if wait := m.budget.wait(now); wait > 0 {
 		m.status.Reason, m.status.NextAttempt = m.budget.Reason, now.Add(wait)
 		return wait
+	}
+	if err := m.Network(); err != nil {
+		m.status.Reason, m.early = "waiting for the network: "+certificate.OneLine(err.Error()), true
+		return soon
 	}
 	return m.attempt(ctx, now)
 }
@@ -228,7 +238,11 @@ func (m *Manager) report() {
 	if line == m.told {
 		return
 	}
-	if m.told = line; line != "" {
+	switch m.told = line; {
+	case line == "":
+	case m.early:
+		m.Log.Info(line)
+	default:
 		m.Log.Warn(line)
 	}
 }

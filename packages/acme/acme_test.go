@@ -53,7 +53,7 @@ func newNode(t *testing.T, c pebble.Config) *node {
 	n.config = Config{
 		Dir: filepath.Join(dir, "acme"), Volatile: volatile, Directory: n.authority.URL, Email: "noc@example.net",
 		Names: []string{"node.example.net", "mirror.example.net"}, CA: n.authority.CA, Group: -1,
-		Clock: func() error { return nil }, Log: slog.New(slog.DiscardHandler),
+		Clock: func() error { return nil }, Network: func() error { return nil }, Log: slog.New(slog.DiscardHandler),
 	}
 	return n
 }
@@ -246,6 +246,8 @@ func TestNothingIsAskedFor(t *testing.T) {
 		"without a name":       {func(c *Config) { c.Names = nil }, certificate.Off, ""},
 		"by the wrong clock": {func(c *Config) { c.Clock = func() error { return errors.New("no time server heard") } },
 			certificate.None, "waiting for the right time: no time server heard"},
+		"before there is an address": {func(c *Config) { c.Network = func() error { return errors.New("no address yet") } },
+			certificate.None, "waiting for the network: no address yet"},
 		"that cannot be counted": {func(c *Config) {
 			if err := os.MkdirAll(filepath.Join(c.Dir, attemptsFile), 0o755); err != nil {
 				t.Fatal(err)
@@ -256,7 +258,8 @@ func TestNothingIsAskedFor(t *testing.T) {
 			dir := t.TempDir()
 			c := Config{
 				Dir: filepath.Join(dir, "acme"), Volatile: filepath.Join(dir, "run"), Directory: "https://acme.example.net/directory",
-				Names: []string{"node.example.net"}, Group: -1, Clock: func() error { return nil }, Log: slog.New(slog.DiscardHandler),
+				Names: []string{"node.example.net"}, Group: -1, Log: slog.New(slog.DiscardHandler),
+				Clock: func() error { return nil }, Network: func() error { return nil },
 				Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 					t.Errorf("asked for %s", r.URL)
 					return nil, io.ErrUnexpectedEOF

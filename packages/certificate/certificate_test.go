@@ -10,12 +10,14 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // make returns the content of a file for a name.
@@ -108,6 +110,45 @@ func TestKeeperFollowsTheFile(t *testing.T) {
 			t.Error("the certificate went with its file")
 		}
 	})
+}
+
+// The file comes a moment before the right to read it, and that leaves its times
+// as they are.
+func TestFileThatMayNotBeReadYet(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, File)
+	for _, err := range []error{os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.WriteFile(file, newFile(t, "a.example"), 0)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := &Keeper{file: file, ready: make(chan struct{}), log: slog.New(slog.DiscardHandler)}
+	asNobody(t, k.look)
+	if k.Current() != nil {
+		t.Fatal("read what may not be read")
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	asNobody(t, k.look)
+	if k.Current() == nil {
+		t.Error("not read although it may be")
+	}
+}
+
+// asNobody calls a function without root's rights to files.
+func asNobody(t *testing.T, call func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := unix.SetfsuidRetUid(65534)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call()
+	if err := unix.Setfsuid(before); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestWords(t *testing.T) {

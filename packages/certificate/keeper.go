@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type Keeper struct {
 	file    string
 	current atomic.Pointer[tls.Certificate]
 	seen    string // stamp of the file that was read last
+	trouble string // what was reported last
 	ready   chan struct{}
 	log     *slog.Logger
 }
@@ -48,27 +50,42 @@ func (k *Keeper) run(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// look reads the file if it is another one than before.
+// look reads the file if it is another one than before. One that cannot be read is
+// tried again: it may be about to get its rights, or the process its descriptors.
 func (k *Keeper) look() {
 	info, err := os.Stat(k.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	stamp := fmt.Sprint(err)
+	stamp := ""
 	if err == nil {
-		stamp = fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+		stamp = fmt.Sprint(info.ModTime().UnixNano(), info.Size(), info.Sys().(*syscall.Stat_t).Ino)
 	}
-	if stamp == k.seen {
+	if stamp != "" && stamp == k.seen {
+		return
+	}
+	data, err := os.ReadFile(k.file)
+	if err != nil {
+		k.report(err)
 		return
 	}
 	k.seen = stamp
-	cert, err := Read(k.file)
+	cert, err := Parse(data)
 	if err != nil {
-		k.log.Error("certificate not changed", "err", err)
+		k.report(err)
 		return
 	}
+	k.trouble = ""
 	if k.current.Swap(cert) == nil {
 		close(k.ready)
 	}
 	k.log.Info("certificate in use", "names", cert.Leaf.DNSNames, "until", cert.Leaf.NotAfter)
+}
+
+// report says once what is wrong with the file.
+func (k *Keeper) report(err error) {
+	if err.Error() != k.trouble {
+		k.trouble = err.Error()
+		k.log.Error("certificate not changed", "err", err)
+	}
 }

@@ -71,6 +71,12 @@ func Warning(err error) error {
 	return warning{err}
 }
 
+// IsWarning reports whether an error counts as Warn only.
+func IsWarning(err error) bool {
+	var w warning
+	return errors.As(err, &w)
+}
+
 // fact is what a check that passed has found.
 type fact string
 
