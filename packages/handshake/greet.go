@@ -3,6 +3,7 @@ package handshake
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"micromirror/packages/daemon"
+	"micromirror/packages/ktls"
 	"micromirror/packages/tlsrecord"
 )
 
@@ -112,15 +114,18 @@ func (s *Server) give(conn *net.TCPConn, session *tlsrecord.Session, peer netip.
 	return nil
 }
 
-// offload asks the kernel to seal. The first success is told to people; a client
-// that has gone already makes the kernel refuse as well.
+// offload asks the kernel to seal. The first success and the first refusal are told
+// to people; a client that has gone already makes the kernel refuse as well, and
+// it is not asked for every cipher.
 func (s *Server) offload(fd int, session *tlsrecord.Session) bool {
 	if !s.config.Kernel {
 		return false
 	}
 	err := session.Offload(fd)
 	if err != nil {
-		s.config.Log.Debug("the kernel does not seal", "err", err)
+		if !errors.Is(err, ktls.ErrCipher) && !errors.Is(err, unix.ENOTCONN) {
+			s.refusal.Do(func() { s.config.Log.Warn("the kernel does not seal what https sends", "err", err) })
+		}
 		return false
 	}
 	s.told.Do(func() { daemon.Notice(s.config.Log, "the kernel seals what https sends") })

@@ -79,7 +79,8 @@ type Server struct {
 	tls      *tls.Config
 	running  *share
 	counters counters
-	told     sync.Once // whether the kernel seals
+	told     sync.Once // that the kernel seals
+	refusal  sync.Once // that it does not
 	wg       sync.WaitGroup
 }
 
