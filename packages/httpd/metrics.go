@@ -69,6 +69,15 @@ var projectGauges = []struct {
 		func(_ *status.Report, p *status.Project) (float64, bool) {
 			return float64(p.WrongFiles), !p.LastCheck.IsZero()
 		}},
+	{"micromirror_project_out_of_service", "1 while a project's rule keeps it back.",
+		func(_ *status.Report, p *status.Project) (float64, bool) { return number(p.OutOfService != ""), true }},
+	{"micromirror_project_behind_seconds", "Time since upstream's freshness file was found to be another, 0 if it is the same.",
+		func(r *status.Report, p *status.Project) (float64, bool) {
+			if p.BehindSince.IsZero() {
+				return 0, !p.LastCheck.IsZero()
+			}
+			return r.Time.Sub(p.BehindSince).Seconds(), true
+		}},
 	{"micromirror_project_age_seconds", "Time since a project was last in step with upstream.",
 		func(r *status.Report, p *status.Project) (float64, bool) {
 			return r.Time.Sub(p.LastUpdate).Seconds(), !p.LastUpdate.IsZero()

@@ -2,10 +2,12 @@ package page
 
 import (
 	"html"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"micromirror/packages/certificate"
 	"micromirror/packages/httpd/status"
 )
 
@@ -31,14 +33,41 @@ func Front(site Site, report *status.Report, texts map[string]Text, host string)
 	if words := report.Certificate.Words(report.Time); words != "" {
 		b = append(b, "<p class=warn>HTTPS: "+html.EscapeString(words)+"</p>\n"...)
 	}
+	schemes := schemes(report, host)
 	for i := range report.Projects {
 		p := &report.Projects[i]
-		b = appendProject(b, p, texts[p.Name], "http://"+host+p.URL, report.Time)
+		b = appendProject(b, p, texts[p.Name], schemes, host, report.Time)
 	}
-	if len(report.Projects) == 0 {
-		b = append(b, "<p class=warn>No project is configured on this node.</p>\n"...)
-	}
+	b = appendTotal(b, report)
 	return AppendFoot(b, site)
+}
+
+// schemes are by which the host is reached: by HTTPS only if the certificate says
+// so.
+func schemes(report *status.Report, host string) []string {
+	c := report.Certificate
+	if c.State == certificate.Valid && report.Time.Before(c.NotAfter) && slices.Contains(c.Names, host) {
+		return []string{"http", "https"}
+	}
+	return []string{"http"}
+}
+
+// appendTotal sums the projects up.
+func appendTotal(b []byte, report *status.Report) []byte {
+	var size, files int64
+	for i := range report.Projects {
+		size += report.Projects[i].Size
+		files += report.Projects[i].Files
+	}
+	switch n := len(report.Projects); {
+	case n == 0:
+		return append(b, "<p class=warn>No project is configured on this node.</p>\n"...)
+	case n > 1 && files > 0:
+		b = append(b, "<p class=total>"+strconv.Itoa(n)+" projects, "...)
+		b = append(AppendGrouped(b, files), " files, "...)
+		return append(AppendSize(b, size), "</p>\n"...)
+	}
+	return b
 }
 
 func intro(site Site) string {
@@ -55,7 +84,8 @@ func intro(site Site) string {
 	return s + ". Everything is served to everyone."
 }
 
-func appendProject(b []byte, p *status.Project, t Text, url string, now time.Time) []byte {
+func appendProject(b []byte, p *status.Project, t Text, schemes []string, host string, now time.Time) []byte {
+	url := schemes[0] + "://" + host + p.URL
 	b = append(b, `<section id="`+html.EscapeString(p.Name)+`"><h2><a href="`+html.EscapeString(strings.TrimPrefix(p.URL, "/"))+`">`...)
 	b = append(b, html.EscapeString(p.Title)+"</a></h2>\n"...)
 	if t.Description != "" {
@@ -80,7 +110,11 @@ func appendProject(b []byte, p *status.Project, t Text, url string, now time.Tim
 		}
 		b = append(b, "</span>"...)
 	}
-	b = append(b, "</p>\n<p class=facts><span>"+html.EscapeString(url)+"</span>"...)
+	b = append(b, "</p>\n"...)
+	if words := trouble(p); words != "" {
+		b = append(b, "<p class=warn>"+html.EscapeString(words)+"</p>\n"...)
+	}
+	b = append(b, "<p class=facts><span>"+html.EscapeString(url)+"</span>"...)
 	if t.Module != "" {
 		b = append(b, "<span>"+html.EscapeString(rsyncURL(t, url))+"</span>"...)
 	}
@@ -106,27 +140,35 @@ func rsyncURL(t Text, url string) string {
 
 // appendState says in words and colour how the project is.
 func appendState(b []byte, p *status.Project, now time.Time) []byte {
-	class, words := "good", "up to date"
-	switch {
-	case !p.Serving:
-		class, words = "bad", "being repaired, back soon"
-	case p.Freshness == "unknown" && p.Status == "syncing":
-		class, words = "warn", "first synchronisation under way"
-	case p.Freshness == "unknown":
-		class, words = "warn", "not synchronised yet"
-	case p.Freshness == "stale":
-		class, words = "bad", "out of date"
-	case p.Status == "syncing":
-		words = "up to date, synchronising"
-	case p.Status == "failed":
-		class, words = "warn", "last synchronisation failed"
-	}
-	b = append(b, "<span class="+class+">"+words+"</span>"...)
+	class, words := state(p)
+	b = append(b, "<span class="+class+">"+html.EscapeString(words)+"</span>"...)
 	if !p.LastUpdate.IsZero() {
 		b = append(b, `<span title="`+p.LastUpdate.UTC().Format("2006-01-02 15:04:05 UTC")+`">last sync `...)
 		b = append(b, ago(now.Sub(p.LastUpdate))+"</span>"...)
 	}
 	return b
+}
+
+func state(p *status.Project) (class, words string) {
+	switch {
+	case p.OutOfService != "":
+		return "bad", "out of service: " + p.OutOfService
+	case !p.Serving:
+		return "bad", "being repaired, back soon"
+	case p.Freshness == "unknown" && p.Status == "syncing":
+		return "warn", "first synchronisation under way"
+	case p.Freshness == "unknown":
+		return "warn", "not synchronised yet"
+	case p.Freshness == "stale":
+		return "bad", "out of date"
+	case p.Stale:
+		return "warn", "in step with an upstream that is out of date"
+	case p.Status == "syncing":
+		return "good", "up to date, synchronising"
+	case p.Status == "failed":
+		return "warn", "last synchronisation failed"
+	}
+	return "good", "up to date"
 }
 
 // ago rounds an age to one unit.
@@ -143,7 +185,7 @@ func ago(d time.Duration) string {
 }
 
 func appendProgress(b []byte, p *status.Progress) []byte {
-	b = append(b, "<p class=dim>"+html.EscapeString(p.Phase)...)
+	b = append(b, "<p class=dim>"+html.EscapeString(phase(p.Phase))...)
 	if p.BytesTotal == 0 { // a phase without bytes to count
 		return append(b, "</p>\n"...)
 	}
@@ -161,10 +203,29 @@ func appendProgress(b []byte, p *status.Progress) []byte {
 	return append(b, "></progress></p>\n"...)
 }
 
+// phase says for people what a run does.
+func phase(name string) string {
+	switch name {
+	case "list":
+		return "reading upstream's list"
+	case "plan":
+		return "comparing with upstream"
+	case "fetch":
+		return "fetching"
+	case "verify":
+		return "checking what was fetched"
+	case "publish":
+		return "publishing"
+	case "delete":
+		return "removing what upstream removed"
+	}
+	return name
+}
+
 func appendClients(b []byte, clients []Client, url string) []byte {
 	fill := strings.NewReplacer("{url}", strings.TrimSuffix(url, "/"))
 	for _, c := range clients {
-		b = append(b, "<details><summary>"+html.EscapeString(c.Name)+"</summary><pre>"...)
+		b = append(b, "<details><summary>Use it with "+html.EscapeString(c.Name)+"</summary><pre>"...)
 		b = append(b, html.EscapeString(fill.Replace(strings.Join(c.Lines, "\n")))...)
 		b = append(b, "</pre></details>\n"...)
 	}
