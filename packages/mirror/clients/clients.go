@@ -185,6 +185,9 @@ func (w *work) versions(ctx context.Context) error {
 			}
 		}
 		if err := w.up.release(ctx, v); err != nil {
+			if ctx.Err() != nil { // which ends the programs that make a version
+				return context.Cause(ctx)
+			}
 			return err
 		}
 		w.push()

@@ -16,7 +16,7 @@ func TestRealClients(t *testing.T) {
 	results, err := Run(t.Context(), Options{
 		Dir: mirrortest.TempDir(t), Versions: versions, Rounds: 1, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 		Progress: func(version int) {
-			if version%20 == 0 {
+			if version%10 == 0 {
 				t.Logf("version %d of %d", version, versions)
 			}
 		},

@@ -58,9 +58,10 @@ func mirrors(url string, o Options) []*mirrorWay {
 }
 
 // recoverable reports whether our client leaves it to its next run: upstream is
-// changing while it is read.
+// changing while it is read. A folder of indexes that is being exchanged is a
+// third of this small archive, so that its list may look cut short.
 func recoverable(err error) bool {
-	return errors.Is(err, mirror.ErrPart) || errors.Is(err, mirror.ErrList) || errors.Is(err, verify.ErrInconsistent)
+	return errors.Is(err, mirror.ErrPart) || errors.Is(err, mirror.ErrList) || errors.Is(err, mirror.ErrShrink) || errors.Is(err, verify.ErrInconsistent)
 }
 
 // exitCodes reports whether rsync complains of files that vanish while it reads.
