@@ -38,6 +38,9 @@ type flags struct {
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
+	if err := watcher.Spare(watcher.SpareFile); err != nil {
+		log.Warn("memory", "err", err)
+	}
 	go watch(ctx, filepath.Join(f.run, filepath.Base(layout.HealthFile)), log)
 	c := consoled.Config{Log: log}
 	if t, err := vt.Open("/dev", "/proc/sys"); err != nil {
@@ -73,7 +76,11 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 
 // watch is the second pair of eyes, for a release whose updated does not run.
 func watch(ctx context.Context, report string, log *slog.Logger) {
-	w := watcher.Watcher{Report: report, Patience: watcher.Patience, Reboot: watcher.Reset, Log: log}
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		log.Warn("kernel command line", "err", err)
+	}
+	w := watcher.Watcher{Report: report, Patience: watcher.Faults(string(cmdline), watcher.Patience), Reboot: watcher.Reset, Log: log}
 	if err := w.Run(ctx); ctx.Err() == nil {
 		log.Error("nobody watches updated", "err", err)
 	}

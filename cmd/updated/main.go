@@ -18,6 +18,7 @@ import (
 	"micromirror/packages/sandbox"
 	"micromirror/packages/supervise"
 	"micromirror/packages/update"
+	"micromirror/packages/watcher"
 )
 
 func main() {
@@ -36,6 +37,9 @@ type flags struct {
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	started() // the trial begins, whatever the disk does
+	if err := watcher.Spare(watcher.SpareFile); err != nil {
+		log.Warn("memory", "err", err)
+	}
 	if err := supervise.Bounded(diskLimit, func() error { return f.prepare(log) }); err != nil {
 		// Nothing that this program is for can be done without the disk, but the
 		// reboot, and entering the sandbox would wait for the thread that hangs.

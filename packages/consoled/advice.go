@@ -138,6 +138,7 @@ func (s *Status) explain(o Outcome) Problem {
 // (with whom to ask).
 var advice = map[string][2]string{
 	"disk":        {"The disk takes no data: %s.", "The box restarts to repair it. If this comes back, the disk must be replaced; %s."},
+	"room":        {"There is no room left: %s.", "Nothing here; %s: new files cannot be mirrored."},
 	"space":       {"The disk is nearly full: %s.", "Nothing here; %s if this stays for a day."},
 	"ext4":        {"The file system was damaged: %s.", "Switch the box off with its button, and on again: it repairs itself."},
 	"wear":        {"The disk needs replacing: %s.", "Please keep the box running until a new one is there; %s."},

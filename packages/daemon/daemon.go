@@ -49,7 +49,7 @@ func Main(name string, run func(ctx context.Context, log *slog.Logger) error) {
 	log := NewLog(name, os.Stderr, console)
 	sigs := make(chan os.Signal, 1)
 	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT)
-	os.Exit(supervise(log, sigs, run))
+	os.Exit(supervise(log, sigs, faulty(name, run)))
 }
 
 // supervise runs the daemon's function and returns the exit code.

@@ -65,12 +65,14 @@ func Checks(c Config) []Check {
 }
 
 // disks: a disk that takes no write may do so after the file system check of the
-// next boot; one that is full or worn out will not.
+// next boot; one that is full or worn out will not. But a release that fills it
+// must not stay, so room counts on trial, if there was any before.
 func (c *Config) disks() []Check {
 	disk := &Disk{Dir: c.Perm, Sys: c.Sys, Dev: c.Dev, Read: smart.Read, Now: c.Now}
 	return []Check{
 		{Name: "disk", Gate: true, Run: Writable(c.State)},
-		{Name: "space", Run: Space(c.Perm, 2)},
+		{Name: "room", Gate: true, External: true, Run: Room(c.Perm)},
+		{Name: "space", Needs: []string{"room"}, Run: Space(c.Perm, 2)},
 		{Name: "ext4", Run: Ext4Errors(c.Sys)},
 		{Name: "wear", Incurable: true, Run: disk.Wear},
 	}

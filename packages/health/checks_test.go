@@ -143,6 +143,9 @@ func TestDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("full", Writable(dir), "warn: ")
+	check("full", Room(dir), "fail: the disk is full: 0 MiB")
+	check("with room", Room(mount(t, "size=32m")), "ok")
+	check("without room for files", Room(mount(t, "size=32m,nr_inodes=1")), "fail: the disk is full: 32 MiB and room for 0 files left")
 	check("full", Space(dir, 5), "fail: 0 MiB free")
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)

@@ -51,6 +51,24 @@ func fullOr(err error) error {
 	return err
 }
 
+// minRoom is what the node's own state needs. It is less than what an update
+// leaves free, so a disk that was merely nearly full does not fail a trial.
+const minRoom = 16 << 20
+
+// Room returns a check that the file system of dir is not full.
+func Room(dir string) func(context.Context) error {
+	return func(context.Context) error {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			return fmt.Errorf("file system of %s: %w", dir, err)
+		}
+		if free := int64(st.Bavail) * st.Bsize; free < minRoom || st.Files > 0 && st.Ffree == 0 {
+			return fmt.Errorf("the disk is full: %d MiB and room for %d files left", free>>20, st.Ffree)
+		}
+		return nil
+	}
+}
+
 // Space returns a check that at least percent of the blocks and of the inodes
 // are free.
 func Space(dir string, percent uint64) func(context.Context) error {

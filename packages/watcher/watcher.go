@@ -6,7 +6,9 @@
 //
 // Promise: a node whose health report is renewed is left alone, whatever the
 // report says; one without a new report is reset, at most once in a Patience.
-// The package writes no files and opens no ports.
+// It needs memory when nobody has any, so both watchers are kept from the kernel's
+// choice of whom to end then (Spare). The package opens no ports, and writes
+// SpareFile only.
 package watcher
 
 import (
