@@ -10,11 +10,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/layout"
 	"micromirror/packages/mirror/edition"
+	"micromirror/packages/mirror/module"
 	"micromirror/packages/node"
 	rsync "micromirror/packages/rsync/daemon"
 	"micromirror/packages/sandbox"
@@ -57,7 +59,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 		}
 	}
 	server, err := rsync.New(rsync.Config{
-		Modules: f.modules(config), MOTD: motd(config), MaxConns: f.conns, Refuse: []string{"checksum"},
+		Modules: module.List(config, f.root, f.state), MOTD: motd(config), MaxConns: f.conns, Refuse: []string{"checksum"},
 		Grace: 10 * time.Second, Log: log,
 	})
 	if err != nil {
@@ -66,4 +68,10 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	go warm(ctx, server)
 	daemon.Notice(log, "serving on "+l.Addr().String())
 	return server.Serve(ctx, l)
+}
+
+// motd greets with the node's name and who hosts it.
+func motd(config *node.Config) string {
+	s := config.Node.Sponsor
+	return strings.TrimSpace(fmt.Sprintf("%s\n%s %s", config.Hostname(), s.Name, s.URL))
 }

@@ -1,4 +1,14 @@
-package main
+// Package module tells the rsync daemon what to offer: the modules of the
+// projects that a node hosts, by their contractual names.
+//
+// Promise: a client gets a tree as one publish left it, not half of the next. A
+// list is read while nothing is being replaced, and again after each publish; a
+// client whose list is older than the tree gets the index files of that list as
+// long as they are kept (package edition); a project whose publish was interrupted
+// is busy until it is whole.
+//
+// Files: reads the web root, its editions and the states of syncd. No ports.
+package module
 
 import (
 	"cmp"
@@ -20,15 +30,16 @@ import (
 // transfers, private folders, remains of NFS.
 var excludes = [...]string{".snapshot/", ".~tmp~/", "/.private/", "**/.nfs*"}
 
-// modules are the node's rsync modules, the contractual ones of its projects.
-func (f *flags) modules(config *node.Config) []rsync.Module {
+// List lists the node's modules. root is the web root, states the directory of the
+// projects' states.
+func List(config *node.Config, root, states string) []rsync.Module {
 	var out []rsync.Module
-	editions := edition.Archive{Dir: filepath.Join(f.root, edition.Folder)}
+	editions := edition.Archive{Dir: filepath.Join(root, edition.Folder)}
 	for _, m := range config.Modules() {
-		path := filepath.Join(f.root, m.Path)
+		path := filepath.Join(root, m.Path)
 		out = append(out, rsync.Module{
 			Name: m.Name, Comment: cmp.Or(m.Comment, titleOf(config, m.Name)), Path: path, Exclude: excludes[:],
-			Generation: f.generation(path, projectsIn(config, m.Path)),
+			Generation: generation(path, states, projectsIn(config, m.Path)),
 			Steady: func(ctx context.Context, read func() error) error {
 				err := editions.Steady(ctx, m.Path, read)
 				if errors.Is(err, edition.ErrBusy) {
@@ -67,7 +78,7 @@ func projectsIn(config *node.Config, path string) []string {
 
 // generation changes whenever syncd has published something in a module, or the
 // module's folder is another.
-func (f *flags) generation(path string, projects []string) func() (string, error) {
+func generation(path, states string, projects []string) func() (string, error) {
 	return func() (string, error) {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -76,7 +87,7 @@ func (f *flags) generation(path string, projects []string) func() (string, error
 		var b strings.Builder
 		fmt.Fprint(&b, info.ModTime().UnixNano())
 		for _, p := range projects {
-			s := status.Load(f.state, p)
+			s := status.Load(states, p)
 			if !s.Serving {
 				return "", fmt.Errorf("%s: a publish is being completed: %w", p, rsync.ErrBusy)
 			}
@@ -84,10 +95,4 @@ func (f *flags) generation(path string, projects []string) func() (string, error
 		}
 		return b.String(), nil
 	}
-}
-
-// motd greets with the node's name and who hosts it.
-func motd(config *node.Config) string {
-	s := config.Node.Sponsor
-	return strings.TrimSpace(fmt.Sprintf("%s\n%s %s", config.Hostname(), s.Name, s.URL))
 }

@@ -1,4 +1,4 @@
-package main
+package module
 
 import (
 	"os"
@@ -13,13 +13,13 @@ import (
 )
 
 func TestModules(t *testing.T) {
-	config, problems, err := node.ReadNode("../../packages/node/reference")
+	config, problems, err := node.ReadNode("../../node/reference")
 	if err != nil || len(problems) > 0 {
 		t.Fatal(err, problems)
 	}
-	f := flags{root: t.TempDir(), state: t.TempDir()}
+	root := t.TempDir()
 	got := map[string]string{}
-	for _, m := range f.modules(config) {
+	for _, m := range List(config, root, t.TempDir()) {
 		got[m.Name] = m.Path
 		if m.Comment == "" || len(m.Exclude) == 0 || m.Hidden || m.Unreadable {
 			t.Errorf("module %+v", m)
@@ -27,7 +27,7 @@ func TestModules(t *testing.T) {
 	}
 	want := map[string]string{}
 	for _, p := range config.Projects() {
-		want[p.Module.Name] = filepath.Join(f.root, p.Module.Path)
+		want[p.Module.Name] = filepath.Join(root, p.Module.Path)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("modules (-want +got):\n%s", diff)
@@ -36,9 +36,9 @@ func TestModules(t *testing.T) {
 
 // A publish makes a new generation, a run that publishes nothing does not.
 func TestGeneration(t *testing.T) {
-	f := flags{root: t.TempDir(), state: t.TempDir()}
-	path := filepath.Join(f.root, "debian")
-	generation := f.generation(path, []string{"debian"})
+	states := t.TempDir()
+	path := filepath.Join(t.TempDir(), "debian")
+	generation := generation(path, states, []string{"debian"})
 	if _, err := generation(); !os.IsNotExist(err) {
 		t.Errorf("generation of a missing tree: %v, want that it does not exist", err)
 	}
@@ -47,7 +47,7 @@ func TestGeneration(t *testing.T) {
 	}
 	next := func(s status.State) string {
 		t.Helper()
-		if err := s.Save(f.state); err != nil {
+		if err := s.Save(states); err != nil {
 			t.Fatal(err)
 		}
 		g, err := generation()
@@ -67,7 +67,7 @@ func TestGeneration(t *testing.T) {
 		t.Error("a publish made no new generation")
 	}
 	s.Serving = false
-	if err := s.Save(f.state); err != nil {
+	if err := s.Save(states); err != nil {
 		t.Fatal(err)
 	}
 	if g, err := generation(); err == nil {
