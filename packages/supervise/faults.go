@@ -19,6 +19,7 @@ import (
 //
 //	never-bless    the node is never healthy; a trial lasts 20 seconds
 //	quick-proof    a new release proves itself no longer than one that is known
+//	brief-proof    ten seconds of health prove any release
 //	short-trial    a node that is unhealthy on trial is given up after one minute
 //	impatient      a node that is unhealthy is given up after one minute
 //	userland-hang  process 1 stops, and with it the watchdog's pings, once the
@@ -34,6 +35,9 @@ func Faults(cmdline string, log *slog.Logger, checks []health.Check, t Timing) (
 	}
 	if ordered.Has("quick-proof") {
 		t.Prove = t.Stable
+	}
+	if ordered.Has("brief-proof") {
+		t.Stable, t.Prove = 10*time.Second, 10*time.Second
 	}
 	if ordered.Has("short-trial") {
 		t.Window = time.Minute
