@@ -111,10 +111,14 @@ func appendProject(b []byte, p *status.Project, t Text, schemes []string, host s
 		b = append(b, "</span>"...)
 	}
 	b = append(b, "</p>\n"...)
-	if words := trouble(p); words != "" {
+	if words := trouble(p, now); words != "" {
 		b = append(b, "<p class=warn>"+html.EscapeString(words)+"</p>\n"...)
 	}
-	b = append(b, "<p class=facts><span>"+html.EscapeString(url)+"</span>"...)
+	b = append(b, "<p class=facts>"...)
+	for _, scheme := range schemes {
+		href := html.EscapeString(scheme + "://" + host + p.URL)
+		b = append(b, `<span><a href="`+href+`">`+href+"</a></span>"...)
+	}
 	if t.Module != "" {
 		b = append(b, "<span>"+html.EscapeString(rsyncURL(t, url))+"</span>"...)
 	}
@@ -152,7 +156,7 @@ func appendState(b []byte, p *status.Project, now time.Time) []byte {
 func state(p *status.Project) (class, words string) {
 	switch {
 	case p.OutOfService != "":
-		return "bad", "out of service: " + p.OutOfService
+		return "bad", "out of service"
 	case !p.Serving:
 		return "bad", "being repaired, back soon"
 	case p.Freshness == "unknown" && p.Status == "syncing":
@@ -169,6 +173,24 @@ func state(p *status.Project) (class, words string) {
 		return "warn", "last synchronisation failed"
 	}
 	return "good", "up to date"
+}
+
+// trouble says what is wrong with a project, empty if nothing is.
+func trouble(p *status.Project, now time.Time) string {
+	var words []string
+	if p.OutOfService != "" {
+		words = append(words, "Out of service: "+p.OutOfService)
+	}
+	if p.Status == "failed" && p.Error != "" {
+		words = append(words, p.Error)
+	}
+	if p.WrongFiles > 0 {
+		words = append(words, strconv.Itoa(p.WrongFiles)+" of "+strconv.Itoa(p.CheckedFiles)+" files compared differ from upstream's")
+	}
+	if !p.BehindSince.IsZero() {
+		words = append(words, "upstream has something newer, first seen "+ago(now.Sub(p.BehindSince)))
+	}
+	return strings.Join(words, "; ")
 }
 
 // ago rounds an age to one unit.

@@ -56,7 +56,9 @@ func TestFrontSaysHowProjectsAre(t *testing.T) {
 		"out of date":                     {Serving: true, Freshness: "stale", LastUpdate: now.Add(-72 * time.Hour)},
 		"up to date":                      {Serving: true, Freshness: "fresh", LastUpdate: now.Add(-90 * time.Minute), Files: 1, Size: 2048, ServedDay: 4096, Efficiency: 2},
 		"in step with an upstream that":   {Serving: true, Freshness: "fresh", Stale: true, LastUpdate: now},
-		"out of service: 80 hours &lt;":   {Serving: false, Freshness: "fresh", OutOfService: "80 hours <", LastUpdate: now},
+		"Out of service: 80 hours &lt;":   {Serving: false, Freshness: "fresh", OutOfService: "80 hours <", LastUpdate: now},
+		"1 of 16 files compared differ":   {Serving: true, Freshness: "fresh", LastUpdate: now, WrongFiles: 1, CheckedFiles: 16},
+		"newer, first seen 2 h ago":       {Serving: true, Freshness: "fresh", LastUpdate: now, BehindSince: now.Add(-150 * time.Minute)},
 		"last synchronisation failed":     {Serving: true, Freshness: "fresh", Status: "failed", LastUpdate: now},
 	} {
 		p.Name, p.Title, p.URL = "debian", "Debian", "/debian/"
