@@ -17,7 +17,7 @@ import (
 // It is called once, before anything else, and ends within a minute or two
 // whatever the disk does.
 func (u *Updater) Resume(ctx context.Context) {
-	u.wake, u.told = make(chan struct{}, 1), make(chan struct{}, 1)
+	u.wake, u.told, u.hands = make(chan struct{}, 1), make(chan struct{}, 1), make(chan handed)
 	err := u.within(ctx, "resuming", u.Timing.Drain, u.resume)
 	if u.Config != nil {
 		err = errors.Join(err, u.giveBack(ctx, "the node went down during its trial", 1))

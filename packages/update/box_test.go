@@ -176,7 +176,9 @@ type box struct {
 	// says that a release does not even start.
 	health func(version string, config []byte) error
 	dead   func(version string) bool
-	fault  func(ctx context.Context, point string) error
+	// works says whether the network works with a node file.
+	works func(config []byte) error
+	fault func(ctx context.Context, point string) error
 	// ends, if set, hears of each start of the program how to kill it.
 	ends   func(kill func())
 	killed bool
@@ -216,6 +218,7 @@ func (f *fleet) newBox(name, version string) *box {
 		size: map[string]int{}, now: epoch, synced: true, timing: Timing{Step: time.Minute, Drain: time.Minute, Grace: 20 * time.Millisecond}}
 	b.health = func(string, []byte) error { return nil }
 	b.dead = func(string) bool { return false }
+	b.works = func([]byte) error { return nil }
 	parts := tempDir(f.t)
 	b.parts = map[slot.Name]string{slot.A: filepath.Join(parts, "sda2"), slot.B: filepath.Join(parts, "sda3")}
 	for _, part := range b.parts {
@@ -361,6 +364,7 @@ func (b *box) start() {
 		Config: &Configuration{Dir: b.nodeDir(), Watch: []string{"gateway"}, Trial: b.trial(), Stable: time.Millisecond},
 		Fault:  b.fault, Timing: b.timing, Log: log,
 	}
+	u.Config.Works = func() error { return b.works([]byte(b.read("node.json"))) }
 	u.Config.Restart = func() error {
 		b.restarts++
 		u.Config.Trial = b.trial()
@@ -414,6 +418,9 @@ func (b *box) judge(ctx context.Context) {
 func (b *box) trial() time.Duration {
 	config, err := os.ReadFile(filepath.Join(b.nodeDir(), "fleet.json"))
 	if err == nil && (bytes.Contains(config, []byte("unplugged")) || bytes.Contains(config, []byte("nameless"))) {
+		return time.Second
+	}
+	if b.works([]byte(b.read("node.json"))) != nil {
 		return time.Second
 	}
 	return time.Minute

@@ -52,6 +52,9 @@ type Configuration struct {
 	Trial   time.Duration // in which the node must be well again
 	Stable  time.Duration // without a break
 	Settle  time.Duration // that the daemons get to start
+	// Works says whether the network works as the node file wants it; nil refuses
+	// what is brought by hand.
+	Works func() error
 }
 
 // journal is config.json: a trial is going on.
@@ -91,15 +94,25 @@ func (u *Updater) configure(ctx context.Context, cat *Catalogue) error {
 	if err := u.valid(ctx, set); err != nil {
 		return fmt.Errorf("configuration %s refused: %w", sum[:8], err)
 	}
-	return u.try(ctx, journal{Sum: sum, Files: changed}, set)
+	u.mu.Lock()
+	before := u.report
+	u.mu.Unlock()
+	return u.try(ctx, journal{Sum: sum, Files: changed}, set, func(ctx context.Context, set map[string][]byte) error {
+		if err := u.watch(ctx, before); err != nil {
+			return err
+		}
+		return u.reached(ctx, set)
+	})
 }
+
+func nodeTarget(name string) string { return "config/nodes/" + name + ".json" }
 
 // candidate reads the set that the repository has for this node.
 func (u *Updater) candidate(ctx context.Context, cat *Catalogue) (map[string][]byte, error) {
 	set := map[string][]byte{}
 	for file, path := range map[string]string{
 		node.FleetFile:  "config/fleet.json",
-		node.NodeFile:   "config/nodes/" + u.Self.Name + ".json",
+		node.NodeFile:   nodeTarget(u.Self.Name),
 		node.SecretFile: "config/nodes/" + u.Self.Name + ".age",
 	} {
 		if !has(cat, path) {
@@ -221,21 +234,15 @@ func (u *Updater) overlaid(set map[string][]byte, f func(*node.Config, []node.Pr
 	return f(c, problems)
 }
 
-// try puts a set in force and judges it.
-func (u *Updater) try(ctx context.Context, j journal, set map[string][]byte) error {
-	u.mu.Lock()
-	before := u.report
-	u.mu.Unlock()
+// try puts a set in force and keeps it if it is judged good.
+func (u *Updater) try(ctx context.Context, j journal, set map[string][]byte, judge func(ctx context.Context, set map[string][]byte) error) error {
 	daemon.Notice(u.Log, "configuration "+j.Sum[:8]+" on trial", "files", strings.Join(j.Files, ","))
 	limit := u.Config.Settle + 2*u.Config.Trial + u.Timing.Drain
 	err := u.within(ctx, "configuring", limit, func(ctx context.Context) error {
 		if err := u.writeSet(ctx, j, set); err != nil {
 			return err
 		}
-		if err := u.watch(ctx, before); err != nil {
-			return err
-		}
-		return u.reached(ctx, set)
+		return judge(ctx, set)
 	})
 	if err == nil {
 		err = u.accept(ctx, j)

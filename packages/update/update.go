@@ -98,6 +98,7 @@ type Updater struct {
 
 	wake   chan struct{} // something to do
 	told   chan struct{} // there is a new health report
+	hands  chan handed   // what is brought by hand
 	saving sync.Mutex    // while writing, which may hang
 
 	mu        sync.Mutex // for what follows; never held while waiting
@@ -254,6 +255,13 @@ func (u *Updater) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-u.wake:
 			timer.Stop()
+		case h := <-u.ready():
+			timer.Stop()
+			err := u.take(ctx, h.files)
+			h.done <- err
+			if errors.Is(err, ErrRestart) {
+				return err
+			}
 		case <-timer.C:
 		}
 	}
