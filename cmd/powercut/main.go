@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"micromirror/packages/powercut"
@@ -29,7 +30,9 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("powercut", flag.ContinueOnError)
 	flags.IntVar(&o.Boots, "boots", 100, "cuts to boot, over all workloads")
 	flags.IntVar(&o.Checks, "checks", 0, "cuts to check offline in each workload, 0 for all")
+	flags.IntVar(&o.Together, "together", 2, "machines at once")
 	flags.IntVar(&o.Perms, "perms", 100, "copies of /perm to repair in each workload")
+	only := flags.String("only", "", "the one workload to go on with, of first-boot, update and configuration")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -37,7 +40,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	o.Workloads = workloads
+	o.Workloads = slices.DeleteFunc(workloads, func(w powercut.Workload) bool { return *only != "" && w.Name != *only })
 	counts, err := powercut.Run(ctx, o)
 	if err = errors.Join(err, end()); err != nil {
 		fmt.Fprintln(os.Stderr, "powercut:", err)

@@ -29,8 +29,8 @@
 // again. No image is copied for the checks; a boot takes a sparse copy.
 //
 // Files owned: <dir>/<workload>/: base.img, writes.log, recording.json, state.json,
-// and boot.img while a machine runs; <dir>/bad/ keeps the console of a boot that
-// failed.
+// and boot *.img while machines run; <dir>/bad/ keeps the console of a boot that
+// failed; <dir>/repository-of-*/ are what machines update from.
 package powercut
 
 import "fmt"

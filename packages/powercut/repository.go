@@ -20,7 +20,7 @@ import (
 
 // hurry is what a workload orders of a node: it asks for updates often and
 // believes in a new release sooner.
-const hurry = "mm.fault=update-hurry,quick-proof"
+const hurry = "mm.fault=update-hurry,brief-proof"
 
 // channel is an update repository with its web server. It stays in its folder, and
 // the server at its port, because the image of a recording names it.

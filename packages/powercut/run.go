@@ -1,21 +1,21 @@
 package powercut
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"micromirror/packages/durable"
 	"micromirror/packages/release"
-	"micromirror/packages/vm"
 )
 
 // Options say how much to do.
@@ -26,6 +26,7 @@ type Options struct {
 	Checks    int       // of each workload at most, evenly; 0: all cuts
 	Perms     int       // copies of /perm to repair, of each workload
 	Boots     int       // of all workloads together
+	Together  int       // machines at once, at least one
 	Log       io.Writer // progress
 }
 
@@ -61,31 +62,58 @@ func (c *Counts) add(o Counts) {
 // some. It goes on where an earlier run stopped, unless a release has changed. The
 // error says how many cuts did not survive.
 func Run(ctx context.Context, o Options) (Counts, error) {
+	o.Log = &lines{to: o.Log}
+	var runs []*run
+	for _, w := range o.Workloads {
+		runs = append(runs, &run{Options: o, Workload: w, dir: filepath.Join(o.Dir, w.Name)})
+	}
+	for _, part := range []func(*run, context.Context) error{(*run).prepare, (*run).checkAll} {
+		var group errgroup.Group
+		group.SetLimit(max(1, o.Together))
+		for _, r := range runs {
+			group.Go(func() error {
+				if r.failed == nil {
+					r.failed = part(r, ctx)
+				}
+				return nil
+			})
+		}
+		_ = group.Wait() // each keeps its own error
+	}
+	bootAll(ctx, o, runs)
 	var total Counts
 	var errs []error
-	for n, w := range o.Workloads {
-		r := &run{Options: o, Workload: w, dir: filepath.Join(o.Dir, w.Name)}
-		// What one workload has not used of its share, the next ones may.
-		err := r.all(ctx, (o.Boots-total.Booted)/(len(o.Workloads)-n))
+	for _, r := range runs {
+		if err := r.end(); err != nil {
+			errs = append(errs, fmt.Errorf("power cut during %s: %w", r.Name, err))
+		}
 		total.add(r.state.Counts)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("power cut during %s: %w", w.Name, err))
-		}
-		if ctx.Err() != nil {
-			break
-		}
 	}
 	return total, errors.Join(errs...)
+}
+
+// lines is a writer for several writers of whole lines.
+type lines struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.to.Write(b)
 }
 
 // run is the work on one workload.
 type run struct {
 	Options
 	Workload
-	dir   string
-	disk  *recorded
-	state state
-	saved time.Time
+	dir    string
+	failed error // why nothing more can be done
+	disk   *recorded
+	mu     sync.Mutex // for what follows, while machines run
+	state  state
+	saved  time.Time
 }
 
 // state is what a run remembers.
@@ -109,7 +137,8 @@ type failure struct {
 	Problems []string `json:"problems"`
 }
 
-func (r *run) all(ctx context.Context, boots int) (err error) {
+// prepare makes the recording, or finds it, with what is known about it.
+func (r *run) prepare(ctx context.Context) error {
 	inputs, err := r.inputs()
 	if err != nil {
 		return err
@@ -121,21 +150,21 @@ func (r *run) all(ctx context.Context, boots int) (err error) {
 	if err := r.load(inputs); err != nil {
 		return err
 	}
-	if r.disk, err = openRecorded(r.dir); err != nil {
-		return err
+	r.disk, err = openRecorded(r.dir)
+	return err
+}
+
+// end keeps what was found out, and gives the verdict.
+func (r *run) end() error {
+	if r.disk == nil {
+		return r.failed
 	}
-	defer func() { err = errors.Join(err, r.disk.close(), r.save()) }()
-	if err := r.checkAll(ctx); err != nil {
-		return err
-	}
-	if err := r.bootSome(ctx, boots); err != nil {
-		return err
-	}
+	err := errors.Join(r.failed, r.disk.close(), r.save())
 	r.printf("%s", r.state.Counts)
 	if n := r.state.Bad + r.state.Booted - r.state.Survived; n > 0 {
-		return fmt.Errorf("%d cuts did not survive: %s", n, r.worst())
+		err = errors.Join(err, fmt.Errorf("%d cuts did not survive: %s", n, r.worst()))
 	}
-	return nil
+	return err
 }
 
 // worst tells about the first bad cuts.
@@ -187,8 +216,8 @@ func (r *run) printf(format string, args ...any) {
 	fmt.Fprintf(r.Log, "powercut %s: %s\n", r.Name, fmt.Sprintf(format, args...))
 }
 
-// left estimates the time for the rest.
-func left(start time.Time, done, all int) time.Duration {
+// remaining estimates the time for the rest.
+func remaining(start time.Time, done, all int) time.Duration {
 	return (time.Since(start) / time.Duration(max(done, 1)) * time.Duration(all-done)).Round(time.Second)
 }
 
@@ -221,7 +250,7 @@ func (r *run) checkAll(ctx context.Context) error {
 		r.note(cuts[n], f)
 		r.state.Next = n + step
 		if time.Since(r.saved) > 5*time.Second {
-			r.printf("%d of %d cuts checked, %d bad, %s left", r.state.Checked, len(cuts)/step, r.state.Bad, left(start, n-begun, len(cuts)-begun))
+			r.printf("%d of %d cuts checked, %d bad, %s left", r.state.Checked, len(cuts)/step, r.state.Bad, remaining(start, n-begun, len(cuts)-begun))
 			if err := r.save(); err != nil {
 				return err
 			}
@@ -256,86 +285,4 @@ func (r *run) note(c Cut, f finding) {
 		s.ByView[f.View] = c
 		s.Views++
 	}
-}
-
-// bootSome starts machines from cuts: one for each thing that the loader can see,
-// then others, evenly spread.
-func (r *run) bootSome(ctx context.Context, boots int) error {
-	cuts := r.chosen(boots)
-	start, done := time.Now(), 0
-	for n, c := range cuts {
-		if r.state.Tried[c.String()] {
-			continue
-		}
-		r.printf("boot %d of %d: %s, %s left", n+1, len(cuts), c, left(start, done, len(cuts)-n+done))
-		err := r.boot(ctx, c)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		done++
-		r.state.Tried[c.String()] = true
-		r.state.Booted++
-		if err == nil {
-			r.state.Survived++
-		} else {
-			r.state.Failed = append(r.state.Failed, failure{c, []string{err.Error()}})
-			r.printf("%s: %v", c, err)
-		}
-		if err := r.save(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// chosen lists the cuts to boot.
-func (r *run) chosen(boots int) []Cut {
-	var out []Cut
-	taken := map[string]bool{}
-	take := func(c Cut) {
-		if len(out) < boots && !taken[c.String()] {
-			taken[c.String()] = true
-			out = append(out, c)
-		}
-	}
-	for _, c := range slices.SortedFunc(maps.Values(r.state.ByView), func(a, b Cut) int { return cmp.Compare(a.Before, b.Before) }) {
-		take(c)
-	}
-	all := listCuts(r.disk.entries)
-	for _, c := range all { // a run that asks for more goes on with these
-		if r.state.Tried[c.String()] {
-			take(c)
-		}
-	}
-	rest := boots - len(out)
-	for k := range rest {
-		take(all[(2*k+1)*len(all)/(2*rest)])
-	}
-	return out
-}
-
-// bootLimit is how long a machine may take to come up, an update and the tries of
-// a slot included.
-const bootLimit = 30 * time.Minute
-
-func (r *run) boot(ctx context.Context, c Cut) error {
-	ctx, cancel := context.WithTimeout(ctx, bootLimit)
-	defer cancel()
-	path := filepath.Join(r.dir, bootFile)
-	defer os.Remove(path)
-	m := newPlayer(r.disk, nil).at(c)
-	if err := m.extract(path, extent{0, r.disk.size}); err != nil {
-		return err
-	}
-	config := r.Machine
-	config.Name, config.Disk, config.Size = "powercut-"+r.Name, path, 0
-	machine, err := vm.Launch(ctx, r.Machines, config)
-	if err != nil {
-		return err
-	}
-	defer machine.Close()
-	if err := r.Survive(ctx, machine); err != nil {
-		return errors.Join(err, machine.Keep(filepath.Join(r.Dir, "bad", r.Name+" "+c.String())))
-	}
-	return nil
 }

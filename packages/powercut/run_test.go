@@ -117,8 +117,44 @@ func TestChosen(t *testing.T) {
 	if got := r.chosen(2); !slices.Equal(got, []Cut{view, tried}) {
 		t.Errorf("%v were chosen after %s was booted, want %v and that", got, tried, view)
 	}
+	// Few of many views are spread too, and a cut that was taken already is replaced.
+	r.state = state{ByView: map[string]Cut{}}
+	for n := range 9 {
+		r.state.ByView[string(rune('a'+n))] = Cut{Before: 2*n + 1, Kind: Prefix}
+	}
+	if got := r.chosen(3); !slices.Equal(got, []Cut{{Before: 3, Kind: Prefix}, {Before: 9, Kind: Prefix}, {Before: 15, Kind: Prefix}}) {
+		t.Errorf("%v were chosen of nine views", got)
+	}
+	all := len(listCuts(r.disk.entries))
+	if got := len(r.chosen(all + 5)); got != all {
+		t.Errorf("%d were chosen, want all %d", got, all)
+	}
 	if got := r.chosen(0); len(got) > 0 {
 		t.Errorf("%v were chosen, want none", got)
+	}
+}
+
+// Runs take turns, and what one cannot use another may.
+func TestShared(t *testing.T) {
+	runOf := func(writes int) *run {
+		var requests []request
+		for range writes {
+			requests = append(requests, write(0, fill(9)), flush)
+		}
+		return &run{disk: record(t, blankDisk(t, 4), requests)}
+	}
+	few, many, broken := runOf(1), runOf(50), &run{failed: errors.New("no recording")}
+	cuts := len(listCuts(few.disk.entries))
+	many.state.Tried = map[string]bool{many.chosen(1)[0].String(): true}
+	todo, before := shared([]*run{broken, few, many}, 20)
+	count := map[*run]int{}
+	for n, j := range todo {
+		if count[j.run]++; n > 0 && j.nth < todo[n-1].nth {
+			t.Errorf("cut %d of a run comes after cut %d of another", j.nth, todo[n-1].nth)
+		}
+	}
+	if before != 1 || count[few] != cuts || count[many] != 20-cuts-1 || count[broken] != 0 {
+		t.Errorf("%d were booted before; of the run with %d cuts %d are booted, of that with many %d, of the broken one %d", before, cuts, count[few], count[many], count[broken])
 	}
 }
 

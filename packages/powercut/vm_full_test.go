@@ -2,28 +2,14 @@
 
 package powercut
 
-import (
-	"path/filepath"
-	"testing"
+import "testing"
 
-	"micromirror/packages/vm"
-)
-
-func TestUpdateAndConfigurationSurvive(t *testing.T) {
-	build, err := vm.BuildDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	workloads, end, err := Workloads(t.Context(), filepath.Join(t.TempDir(), "workloads"), filepath.Join(build, "vm"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-	})
-	for _, w := range workloads[1:] {
-		t.Run(w.Name, func(t *testing.T) { survives(t, w, nil, 4) })
+// All cuts are checked, and as many are booted as `make powercut` boots, whose
+// recordings and progress these are.
+func TestAllPowerCuts(t *testing.T) {
+	const boots = 100
+	counts, _ := survives(t, "powercut", Options{Perms: 100, Boots: boots})
+	if counts.Checked < 1000 || counts.Survived < boots {
+		t.Errorf("%s, want at least 1000 checked and %d survived", counts, boots)
 	}
 }

@@ -10,37 +10,44 @@ import (
 	"micromirror/packages/vm"
 )
 
-// everydayChecks is how many cuts of each workload are checked offline every day.
-const everydayChecks = 300
+// What is done every day: cuts of each workload that are checked offline, and cuts
+// of all of them that are booted.
+const (
+	everydayChecks = 300
+	everydayBoots  = 12
+)
 
-// survives records a workload and checks cuts spread over it, and boots some.
-func survives(t *testing.T, w Workload, err error, boots int) {
+// survives records all workloads below build, checks cuts spread over them, and
+// boots some. It goes on where an earlier run in the same folder stopped.
+func survives(t *testing.T, name string, o Options) (Counts, int) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 	build, err := vm.BuildDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(build, "powercut-test")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	o.Dir, o.Machines, o.Together, o.Log = filepath.Join(build, name), filepath.Join(build, "vm"), 2, t.Output()
+	workloads, end, err := Workloads(t.Context(), o.Dir, o.Machines)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	counts, err := Run(t.Context(), Options{
-		Dir: dir, Machines: filepath.Join(build, "vm"), Workloads: []Workload{w},
-		Checks: everydayChecks, Perms: 10, Boots: boots, Log: t.Output(),
-	})
+	o.Workloads = workloads
+	counts, err := Run(t.Context(), o)
 	if err != nil {
 		t.Error(err)
 	}
-	if counts.Checked < everydayChecks*9/10 || counts.Booted != boots || counts.Survived != boots {
-		t.Errorf("%s, want %d checked and %d booted", counts, everydayChecks, boots)
+	if err := end(); err != nil {
+		t.Error(err)
 	}
+	return counts, len(workloads)
 }
 
-func TestFirstBootSurvives(t *testing.T) {
-	w, err := FirstBoot()
-	survives(t, w, err, 2)
+// A node survives power cuts during its first boot, an update and a change of its
+// configuration, and finishes what it was at.
+func TestPowerCuts(t *testing.T) {
+	const name = "powercut-test"
+	t.Cleanup(func() { os.RemoveAll(filepath.Join("..", "..", "build", name)) })
+	counts, workloads := survives(t, name, Options{Checks: everydayChecks, Perms: 10, Boots: everydayBoots})
+	if counts.Checked < workloads*everydayChecks*9/10 || counts.Booted != everydayBoots || counts.Survived != everydayBoots {
+		t.Errorf("%s, want %d of each workload checked and %d booted", counts, everydayChecks, everydayBoots)
+	}
 }

@@ -40,7 +40,7 @@ const (
 	logFile       = "writes.log"
 	recordingFile = "recording.json"
 	stateFile     = "state.json"
-	bootFile      = "boot.img"
+	bootFile      = "boot %s.img" // by the cut
 )
 
 // recording describes a finished one. With it, base and log are complete.
