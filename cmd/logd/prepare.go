@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -30,7 +31,8 @@ func (f *flags) prepare(log *slog.Logger) (*logbook.Config, error) {
 	if err := sandbox.Own(f.run, layout.LogD, layout.LogD, 0o755); err != nil {
 		return nil, err
 	}
-	if err := sandbox.Own(f.state, layout.LogD, layout.LogD, 0o750); err != nil {
+	// Its files are managed's to read.
+	if err := sandbox.Own(f.state, layout.LogD, layout.ManageD, 0o750|fs.ModeSetgid); err != nil {
 		log.Error("the log is kept in memory only", "err", err)
 		c.Dir = f.run
 	}

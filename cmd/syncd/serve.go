@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -63,10 +64,17 @@ func (f *flags) enter(log *slog.Logger) error {
 	if !f.confine {
 		uid = os.Getuid()
 	}
-	for dir, perm := range map[string]os.FileMode{f.mirror: 0o755, filepath.Join(f.mirror, edition.Folder): 0o755, f.stage: 0o700, f.state: 0o755, f.run: 0o755} {
+	for dir, perm := range map[string]os.FileMode{f.mirror: 0o755, filepath.Join(f.mirror, edition.Folder): 0o755, f.stage: 0o700, f.state: 0o755} {
 		if err := sandbox.Own(dir, uid, uid, perm); err != nil {
 			return fmt.Errorf("prepare directories: %w", err)
 		}
+	}
+	gid := uid
+	if f.confine {
+		gid = layout.ManageD // which may use the trigger socket
+	}
+	if err := sandbox.Own(f.run, uid, gid, 0o755|fs.ModeSetgid); err != nil {
+		return fmt.Errorf("prepare directories: %w", err)
 	}
 	if !f.confine {
 		return nil

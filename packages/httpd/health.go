@@ -11,9 +11,13 @@ import (
 const staleHealth = 5 * time.Minute
 
 // HealthFile returns the source of /healthz: the health report in file, which
-// counts as unhealthy while it is missing, unreadable or old.
-func HealthFile(file string, now func() time.Time) func() (bool, []byte) {
+// counts as unhealthy while it is missing, unreadable or old, and while there is
+// a file drained, by which a maintainer asks to send users elsewhere.
+func HealthFile(file, drained string, now func() time.Time) func() (bool, []byte) {
 	return func() (bool, []byte) {
+		if _, err := os.Stat(drained); err == nil {
+			return false, reason("drained by a maintainer")
+		}
 		data, err := os.ReadFile(file)
 		if err != nil {
 			return false, reason("no health report yet")

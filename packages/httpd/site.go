@@ -14,6 +14,7 @@ import (
 	"micromirror/packages/httpd/page"
 	"micromirror/packages/httpd/status"
 	"micromirror/packages/httpd/tree"
+	"micromirror/packages/layout"
 	"micromirror/packages/node"
 )
 
@@ -72,7 +73,7 @@ func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (
 	site := &answer.Site{
 		Tree: root, Cache: kept, Page: pageSite(c), Texts: texts, Status: watch,
 		Challenge: challenges(filepath.Join(dirs.Run, "acmed", "challenge")),
-		Health:    HealthFile(filepath.Join(dirs.Run, "health.json"), time.Now),
+		Health:    HealthFile(filepath.Join(dirs.Run, "health.json"), filepath.Join(dirs.Run, "managed", layout.Drained), time.Now),
 	}
 	journal, err := openJournal(dirs.Logs, watch, served, log)
 	return site, journal, err

@@ -3,10 +3,22 @@
 //
 // Promise: there is no shell, no terminal, no forwarding and no file transfer; a
 // connection runs one command of a fixed list, by its exact name, and ends. Only
-// public keys count. Connections are limited for each address and in number, a
-// handshake and a command by time, what a command line may hold by size; a
-// connection beyond that is closed unheard. Whoever passed or failed is written
-// to the audit, with address, key and command, before the command runs and after.
+// public keys count, and only connections from the named prefixes are heard.
+// Connections are limited for each address and in number, a handshake and a
+// command by time, what a command line may hold by size; a connection beyond that
+// is closed unheard. Whoever passed or failed is written to the audit, with
+// address, key and command, before the command runs and after.
+//
+// The host key is derived from the node's own key, which the desk makes when it
+// writes the disk: so the desk knows it before the node first answers, and it
+// comes back with the node's identity.
+//
+// Box's commands do nothing themselves: they read what the daemons publish, and
+// ask the daemon that owns the matter.
+//
+// Files read: <run>, the projects' and the updater's state, logd's ring, /proc.
+// Files written: <run>/managed/drained. Sockets: <run>/syncd/trigger,
+// <run>/updated/control. Port: TCP, as the fleet file says.
 //
 // Failure: a command that fails answers its error on the error stream and exit
 // status 1. One that panics does the same; the server goes on.
@@ -54,6 +66,7 @@ type Event struct {
 type Server struct {
 	Host     ssh.Signer
 	Keys     []ssh.PublicKey // who may
+	From     []netip.Prefix  // and from where
 	Commands map[string]Command
 	Audit    func(Event)
 	Now      func() time.Time
@@ -92,7 +105,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // admit bounds connections for each address and altogether.
 func (s *Server) admit(c net.Conn) bool {
-	addr := addressOf(c)
+	addr, own := addressOf(c)
+	if !slices.ContainsFunc(s.From, func(p netip.Prefix) bool { return p.Contains(own) }) {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limit, ok := s.seen[addr]
@@ -114,17 +130,18 @@ func (s *Server) admit(c net.Conn) bool {
 	}
 }
 
-// addressOf is what is limited: an IPv4 address, or the /64 of an IPv6 one.
-func addressOf(c net.Conn) netip.Addr {
+// addressOf is what is limited, an IPv4 address or the /64 of an IPv6 one, and
+// the address itself.
+func addressOf(c net.Conn) (limited, own netip.Addr) {
 	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
-		return netip.Addr{}
+		return netip.Addr{}, netip.Addr{}
 	}
-	addr := ap.Addr().Unmap().WithZone("")
-	if addr.Is6() {
-		return netip.PrefixFrom(addr, 64).Masked().Addr()
+	own = ap.Addr().Unmap().WithZone("")
+	if own.Is6() {
+		return netip.PrefixFrom(own, 64).Masked().Addr(), own
 	}
-	return addr
+	return own, own
 }
 
 func (s *Server) config() *ssh.ServerConfig {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -33,7 +34,9 @@ type box struct {
 	more    chan struct{} // one for each event
 }
 
-func newBox(t *testing.T) *box {
+func newBox(t *testing.T) *box { return boxFor(t, "127.0.0.0/8") }
+
+func boxFor(t *testing.T, from string) *box {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -42,7 +45,7 @@ func newBox(t *testing.T) *box {
 	b := &box{address: l.Addr().String(), more: make(chan struct{}, 1000)}
 	start := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	s := &Server{
-		Host: signer(t, 1), Keys: []ssh.PublicKey{signer(t, 2).PublicKey()}, Now: func() time.Time { return start },
+		Host: signer(t, 1), Keys: []ssh.PublicKey{signer(t, 2).PublicKey()}, From: []netip.Prefix{netip.MustParsePrefix(from)}, Now: func() time.Time { return start },
 		Audit: func(e Event) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -164,5 +167,35 @@ func TestConnectionsOfAnAddressAreBounded(t *testing.T) {
 	if c, err := b.dial(t, 2); err == nil { // the server's clock stands still
 		c.Close()
 		t.Error("one connection too many was answered")
+	}
+}
+
+// Whoever stalls, or sends what is no handshake, is cut off and keeps nobody else
+// out.
+func TestHostileClients(t *testing.T) {
+	b := newBox(t)
+	for _, text := range []string{"", "SSH-2.0-x\r\n" + strings.Repeat("\xff", 1<<20), strings.Repeat("A", 1<<20), "\x00\x00\x00\x00"} {
+		c, err := net.Dial("tcp", b.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Log(err) // it was cut off already
+		}
+	}
+	if out, _, err := b.run(t, "logs"); err != nil || out != "logs of []" {
+		t.Errorf("logs: %q, %v", out, err)
+	}
+}
+
+func TestOnlyFromThePrefixes(t *testing.T) {
+	b := boxFor(t, "192.0.2.0/24")
+	if c, err := b.dial(t, 2); err == nil {
+		c.Close()
+		t.Error("a maintainer's key was heard from elsewhere")
+	}
+	if got := b.audit(); got != "[]" {
+		t.Errorf("audit = %s, want nothing: the connection was not heard", got)
 	}
 }

@@ -49,6 +49,9 @@ func lists(c *node.Config) firewall.Config {
 		return ps
 	}
 	out.Allow, out.Block = parse(c.Fleet.Firewall.Allow), parse(c.Fleet.Firewall.Block)
+	if m := c.Fleet.Manage; m.On() {
+		out.Private = append(out.Private, uint16(m.Port))
+	}
 	for _, s := range slices.Sorted(maps.Keys(c.Fleet.Firewall.Limits)) {
 		for _, p := range parse([]string{s}) {
 			out.Limits = append(out.Limits, firewall.Limit{Prefix: p, BytesPerSecond: uint64(max(c.Fleet.Firewall.Limits[s], 0))})

@@ -17,7 +17,7 @@ import (
 func TestFromNode(t *testing.T) {
 	c := &node.Config{Fleet: node.Fleet{Domain: "example.net", Contact: "noc@example.net", Firewall: node.Firewall{
 		Allow: []string{"192.0.2.0/24"}, Block: []string{"2001:db8:bad::/48"}, Limits: map[string]project.Size{"203.0.113.0/24": 10 << 20},
-	}}, Node: node.Node{
+	}, Manage: node.Manage{Keys: []string{"a key"}, Port: 2222}}, Node: node.Node{
 		VLAN: 7, MTU: 9000, Bond: node.Bond{Members: []string{"0000:01:00.0", "mlx4_en", "02:00:00:00:00:01"}},
 		Sponsor: node.Sponsor{Name: "Example"},
 		Name:    "zrh1", Hardware: "box", Addresses: prefixes("192.0.2.10/24"),
@@ -38,6 +38,7 @@ func TestFromNode(t *testing.T) {
 		Bond: []uplink.Role{{Bus: "0000:01:00.0"}, {Driver: "mlx4_en"}, {MAC: "02:00:00:00:00:01"}},
 	}
 	want.Firewall.Allow, want.Firewall.Block = prefixes("192.0.2.0/24"), prefixes("2001:db8:bad::/48")
+	want.Firewall.Private = []uint16{2222}
 	want.Firewall.Limits = []firewall.Limit{{Prefix: netip.MustParsePrefix("203.0.113.0/24"), BytesPerSecond: 10 << 20}}
 	if d := cmp.Diff(want, FromNode(c, models), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
 		t.Errorf("configuration (-want +got):\n%s", d)
