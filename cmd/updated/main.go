@@ -79,6 +79,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	g.Go(func() error { return n.upkeep(f.state).Run(ctx) })
 	g.Go(func() error { return u.Run(ctx) })
 	g.Go(func() error { return n.sticks(u).Run(ctx) })
+	g.Go(func() error { return n.sticks(u).Run(ctx) })
 	g.Go(func() error { return f.control(ctx, n) })
 	return g.Wait()
 }

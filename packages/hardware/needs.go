@@ -100,7 +100,7 @@ func programs() []program {
 		{"init", true, []string{ // gokrazy mounts the ESP and /perm before anyone could load modules
 			"vfat", "nls_cp437", "nls_ascii", "nls_utf8", "nls_iso8859_1", "efivarfs",
 		}},
-		{"updated", false, []string{"vfat", "efivarfs"}},
+		{"updated", false, []string{"vfat", "efivarfs", "exfat"}}, // exfat: larger USB sticks
 		{"logd", false, []string{"efi_pstore"}},
 		{"netd", false, []string{
 			"bonding", "8021q", "sch_fq", "tcp_bbr",
