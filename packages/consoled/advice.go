@@ -123,7 +123,9 @@ func (s *Status) explain(o Outcome) Problem {
 		}
 	}
 	switch service {
-	case "http", "https":
+	case "https":
+		return Problem{"Encrypted access (HTTPS) does not work: " + o.Reason + ".", "Nothing yet: HTTP goes on; " + s.asks() + " if this stays for a day.", bad}
+	case "http":
 		return Problem{"The web server does not answer: " + o.Reason + ".", "Nothing yet: the box restarts by itself if this lasts ten minutes.", bad}
 	case "rsync":
 		return Problem{"The rsync server does not answer: " + o.Reason + ".", "Nothing yet: the box restarts by itself if this lasts ten minutes.", bad}
@@ -146,6 +148,7 @@ var advice = map[string][2]string{
 	"temperature": {"It is too hot: %s.", "Check that the fan turns, that air gets through, and how warm the room is; %s if all is well."},
 	"clock":       {"The time may be wrong: %s.", "Let this box reach time servers (UDP port 123 out); %s if that is allowed already."},
 	"update":      {"Updates: %s.", "Nothing now: this box works on with the release that it has; %s if this stays for a week."},
+	"certificate": {"Encrypted access (HTTPS): %s.", "Nothing here: the box asks for a certificate again by itself, and serves without; %s if this stays for a week."},
 	"updater":     {"The installing of new releases hangs: %s.", "Nothing yet: the box restarts by itself; %s if this comes back."},
 	"boot":        {"The box does not find its own disk: %s.", "The disk or its cable is loose or broken; %s."},
 }

@@ -21,9 +21,10 @@ type Config struct {
 	Sys    string            // /sys
 	Dev    string            // /dev
 	HTTP   map[string]string // name to base URL, for example "http-ipv4"
+	HTTPS  map[string]string // the same for a node that has an authority to ask for a certificate
 	Rsync  map[string]string // name to address
-	// Node is what the node is told; nil watches no project, no clock and no
-	// update channel.
+	// Node is what the node is told; nil watches no project, no clock, no
+	// certificate and no update channel.
 	Node *node.Config
 	Now  func() time.Time
 }
@@ -34,6 +35,7 @@ func Node(state string, config *node.Config) Config {
 		State: state, Perm: layout.Perm, Mirror: layout.MirrorDir, SyncD: layout.StateDir + "/syncd",
 		Run: layout.RunDir, Sys: "/sys", Dev: "/dev",
 		HTTP:  map[string]string{"http-ipv4": "http://127.0.0.1", "http-ipv6": "http://[::1]"},
+		HTTPS: map[string]string{"https-ipv4": "https://127.0.0.1", "https-ipv6": "https://[::1]"},
 		Rsync: map[string]string{"rsync-ipv4": "127.0.0.1:873", "rsync-ipv6": "[::1]:873"},
 		Node:  config, Now: time.Now,
 	}
@@ -78,11 +80,18 @@ func (c *Config) disks() []Check {
 	}
 }
 
-// services: a daemon that hangs is cured by a reboot.
+// services: a daemon that hangs is cured by a reboot. HTTPS and its certificate
+// depend on an authority out there, but a release that loses them must not stay.
 func (c *Config) services() (list []Check) {
 	known := NewKnown(c.Mirror)
 	for _, name := range slices.Sorted(maps.Keys(c.HTTP)) {
 		list = append(list, Check{Name: name, Gate: true, Run: known.Served(c.HTTP[name])})
+	}
+	if c.Node != nil && c.Node.Fleet.ACME.Directory != "" && len(c.Node.Names()) > 0 {
+		list = append(list, Check{Name: "certificate", Gate: true, External: true, Run: Certificate(c.Run+"/acmed/status.json", c.Now)})
+		for _, name := range slices.Sorted(maps.Keys(c.HTTPS)) {
+			list = append(list, Check{Name: name, Needs: []string{"certificate"}, Gate: true, External: true, Run: known.Served(c.HTTPS[name])})
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Rsync)) {
 		list = append(list, Check{Name: name, Gate: true, Run: Rsync(c.Rsync[name], c.modules())})

@@ -177,6 +177,7 @@ func TestReports(t *testing.T) {
 	clock := func() time.Time { return now }
 	project := func(file string) func(context.Context) error { return Project(file, 48*time.Hour, clock) }
 	update := func(file string) func(context.Context) error { return Update(file, clock) }
+	cert := func(file string) func(context.Context) error { return Certificate(file, clock) }
 	for _, tc := range []struct {
 		check      func(string) func(context.Context) error
 		file, want string
@@ -219,6 +220,12 @@ func TestReports(t *testing.T) {
 		{update, `{"version":"1","last_check":"2026-11-10T00:00:00Z"}`, "warn: last look for releases 11 days ago"},
 		{update, `{`, "warn: report: unexpected end of JSON input"},
 		{project, `{}`, "fail: not synchronised yet"},
+		{cert, `{"state":"valid","not_after":"2026-12-21T00:00:00Z"}`, "ok"},
+		{cert, `{"state":"off"}`, "ok"},
+		{cert, `{"state":"valid","not_after":"2026-12-21T00:00:00Z","reason":"refused"}`, "warn: certificate not renewed: refused"},
+		{cert, `{"state":"valid","not_after":"2026-11-21T00:00:00Z"}`, "warn: certificate expired 2026-11-21 00:00:00"},
+		{cert, `{"state":"none","reason":"refused"}`, "fail: no certificate: refused"},
+		{cert, `{`, "fail: no certificate: acmed's status file is damaged"},
 	} {
 		file := filepath.Join(t.TempDir(), "report")
 		if err := os.WriteFile(file, []byte(tc.file), 0o600); err != nil {

@@ -67,3 +67,47 @@ func TestBound(t *testing.T) {
 		}
 	}
 }
+
+// HTTPS is looked at where there can be a certificate. It must not be lost by an
+// update; before the first certificate, and when the authority fails, it does not
+// count.
+func TestChecksOfHTTPS(t *testing.T) {
+	s := httptest.NewUnstartedServer(nil)
+	root := t.TempDir()
+	s.Config.Handler = http.FileServer(http.Dir(root))
+	s.StartTLS()
+	defer s.Close()
+	gone := httptest.NewTLSServer(nil)
+	gone.Close()
+	const valid, none = `{"state":"valid","not_after":"2027-01-01T00:00:00Z"}`, `{"state":"none","reason":"no answer"}`
+	for _, tc := range []struct {
+		name, authority, status, base string
+		held                          bool
+		want                          map[string]string
+		healthy                       bool
+	}{
+		{"no authority", "", none, gone.URL, true, map[string]string{}, true},
+		{"served", "https://ca/", valid, s.URL, true, map[string]string{"certificate": "ok", "https": "ok"}, true},
+		{"not yet", "https://ca/", none, gone.URL, false, map[string]string{"certificate": "warn", "https": "skip"}, true},
+		{"certificate lost", "https://ca/", none, gone.URL, true, map[string]string{"certificate": "fail", "https": "skip"}, false},
+		{"listener lost", "https://ca/", valid, gone.URL, true, map[string]string{"certificate": "ok", "https": "fail"}, false},
+	} {
+		run := tree(t, map[string]string{"acmed/status.json": tc.status})
+		c := Config{Mirror: root, Run: run, HTTPS: map[string]string{"https": tc.base},
+			Node: &node.Config{Fleet: node.Fleet{Domain: "example.net", ACME: node.ACME{Directory: tc.authority}}, Node: node.Node{Name: "demo"}},
+			Now:  func() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) },
+		}
+		set, err := New(c.services(), "1", "a", c.Now, func(string) bool { return tc.held })
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := set.Run(t.Context())
+		got := map[string]string{}
+		for _, o := range r.Checks {
+			got[o.Name] = string(o.Status)
+		}
+		if d := cmp.Diff(tc.want, got); d != "" || r.Healthy != tc.healthy {
+			t.Errorf("%s: healthy %v, outcomes (-want +got):\n%s", tc.name, r.Healthy, d)
+		}
+	}
+}

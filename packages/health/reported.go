@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
+
+	"micromirror/packages/certificate"
 )
 
 // The checks below read what other daemons report of themselves; each reads
@@ -137,5 +140,22 @@ func Clock(file string) func(context.Context) error {
 			return fmt.Errorf("no time server heard: %s", c.Error)
 		}
 		return nil
+	}
+}
+
+// Certificate returns a check that there is a certificate, as acmed says in file.
+// One that has expired or cannot be renewed is a warning: HTTPS is served with it.
+func Certificate(file string, now func() time.Time) func(context.Context) error {
+	return func(context.Context) error {
+		status := certificate.ReadStatus(file)
+		words := status.Words(now())
+		switch {
+		case words == "":
+			return nil
+		case status.State == certificate.None:
+			return errors.New(words)
+		default:
+			return Warning(errors.New(words))
+		}
 	}
 }
