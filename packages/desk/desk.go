@@ -18,7 +18,9 @@
 // <fleet>/secrets/<name>.json, a release folder, hardware/*.json where they are at
 // hand. Files written: what --out and --disk name, <fleet>/fleet.json,
 // <fleet>/.gitignore, <fleet>/nodes/<name>.json, <fleet>/nodes/<name>.pub,
-// <fleet>/root.json, <fleet>/keys, <fleet>/repository. Nodes are asked over HTTP.
+// <fleet>/known_hosts, <fleet>/root.json, <fleet>/keys, <fleet>/repository. Nodes
+// are asked over HTTP, and told over SSH (package manage): only a node that shows
+// the host key which the desk gave it when it wrote its disk.
 package desk
 
 import (
@@ -26,6 +28,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -48,6 +51,7 @@ type desk struct {
 	terminal func(prompt string) (string, error) // reads without echo
 	line     func(prompt string) (string, error) // errNoTerminal when nobody can be asked
 	work     int                                 // repository.Keys.WorkFactor
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	machine  flash.Machine
 	build    func(ctx context.Context, source string, log io.Writer) (folder string, err error)
 }
@@ -60,6 +64,7 @@ func Command() *cobra.Command {
 		getenv:   os.Getenv,
 		terminal: readPassword,
 		line:     readLine(),
+		dial:     new(net.Dialer).DialContext,
 		machine:  flash.Machine{Sys: "/sys", Proc: "/proc"},
 		build: func(ctx context.Context, source string, log io.Writer) (string, error) {
 			return factory.Build(ctx, factory.Options{Repository: source, Log: log})
@@ -75,8 +80,9 @@ func (d *desk) command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(), d.flashCommand(), d.cardCommand(), d.overviewCommand(), d.watchCommand(), d.registerCommand(), d.planCommand(),
+	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(), d.flashCommand(), d.cardCommand(), d.stickCommand(), d.overviewCommand(), d.watchCommand(), d.registerCommand(), d.planCommand(),
 		d.keysCommand(), d.releaseCommand(), d.configCommand(), d.renewCommand(), d.rolloutCommand(), d.rollbackCommand())
+	root.AddCommand(d.orderCommands()...)
 	root.AddCommand(topics()...)
 	for _, c := range root.Commands() {
 		completeNodes(c)
