@@ -28,6 +28,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.handled()
 	}
 	w.Header().Set("Server", serverName)
+	if r.ContentLength != 0 {
+		// Nobody who fetches sends a body, and whoever disagrees with us about
+		// where one ends must not have the rest taken for a request.
+		w.Header().Set("Connection", "close")
+	}
 	if len(r.RequestURI) > maxTarget {
 		http.Error(w, "request target too long", http.StatusRequestURITooLong)
 		h.journal.record(r, "", http.StatusRequestURITooLong, 0, begun)
