@@ -27,7 +27,7 @@ const quiet = 5 * time.Minute
 
 // Starting reports whether the node has not had the time to be well yet.
 func (s *Status) Starting() bool {
-	return s.Up < fresh && s.Running < starting && (s.Health == nil || !s.Health.Healthy || len(s.findings()) > 0)
+	return s.Stick == nil && s.Up < fresh && s.Running < starting && (s.Health == nil || !s.Health.Healthy || len(s.findings()) > 0)
 }
 
 // Problems says what is wrong, worst first. While the node starts only that
@@ -53,10 +53,13 @@ func (s *Status) Problems() []Problem {
 
 func (s *Status) findings() (list []Problem) {
 	if s.Unconfigured {
-		list = append(list, Problem{"This box does not know who it is: it has no node file.", "Ask for one, to be put on a USB stick: " + s.asks() + ".", true})
+		list = append(list, Problem{"This box does not know who it is: it has no node file.", "Its disk must be written anew: " + s.asks() + ".", true})
 	}
 	if s.Network != nil && !s.Network.Carrier {
 		list = append(list, s.link())
+	}
+	if s.Stick != nil && s.Stick.State == "refused" {
+		list = append(list, Problem{"The USB stick does not help: " + s.Stick.Reason + ".", "Take it out. For a new file " + s.asks() + ", with these words.", true})
 	}
 	if s.Health == nil || s.Now.Sub(s.Health.Time) > quiet {
 		return append(list, Problem{What: "This box does not watch its own health at the moment.", Do: "Switch it off and on if this lasts for ten minutes."})
@@ -130,6 +133,9 @@ func (s *Status) explain(o Outcome) Problem {
 	case "rsync":
 		return Problem{"The rsync server does not answer: " + o.Reason + ".", "Nothing yet: the box restarts by itself if this lasts ten minutes.", bad}
 	}
+	if o.Name == "update" && s.Update != nil && s.Update.Expired {
+		return Problem{What: "No updates come: the maintainers have let their signature expire.", Do: "Nothing here: this box works on with the release that it has; " + s.asks() + " if this stays for a week."}
+	}
 	if words, ok := advice[o.Name]; ok {
 		return Problem{fmt.Sprintf(words[0], o.Reason), fmt.Sprintf(words[1], s.asks()), bad}
 	}
@@ -176,7 +182,7 @@ func (s *Status) address(reason string) Problem {
 	switch {
 	case s.Network.Mode == "rescue":
 		p.What = "The gateway of the configuration has never answered."
-		p.Do = "Is the cable in the right network (VLAN)? Are address and gateway below those that you gave us? If not, " + s.asks() + "."
+		p.Do = "Is the cable in the right network (VLAN)? Are address and gateway below right? If not, " + s.asks() + ": you will get a file for a USB stick, to be put in here."
 	case strings.HasSuffix(reason, ": conflict"):
 		address := strings.TrimSuffix(strings.TrimPrefix(reason, "address "), ": conflict")
 		p.What = "Another machine in this network uses the address " + address + "."

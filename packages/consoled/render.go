@@ -61,6 +61,8 @@ func (s *Status) head() []Line {
 func (s *Status) verdict() Line {
 	problems := s.Problems()
 	switch {
+	case s.Stick != nil && s.Stick.State == "trying":
+		return line(Notice, " TRYING THE USB STICK. This takes up to six minutes; please leave it in.")
 	case s.Starting() && len(problems) == 0:
 		return line(Notice, " STARTING. This takes about a minute.")
 	case len(problems) > 0 && problems[0].Bad:
@@ -248,6 +250,8 @@ func (u *Update) text(now time.Time) string {
 		return fmt.Sprintf(steps[u.State], u.Target)
 	case u.State == "failed" && u.Target != "":
 		return u.Target + " did not work here and was given up"
+	case u.Expired:
+		return "none come until the maintainers sign anew, " + look
 	case u.Error != "":
 		return clip(u.Error, longest)
 	}

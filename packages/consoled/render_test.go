@@ -55,6 +55,16 @@ func project(name, state string, age time.Duration) Project {
 // ill adds outcomes to the health report.
 func (s *Status) ill(outcomes ...Outcome) { s.Health.Checks = append(s.Health.Checks, outcomes...) }
 
+// rescued takes away the gateways.
+func (s *Status) rescued() {
+	s.Network.Mode = "rescue"
+	for i := range s.Network.Gateways {
+		s.Network.Gateways[i].Reachable = false
+	}
+	s.ill(Outcome{"address", "warn", "no gateway of the node file has ever answered: check addresses and gateway"},
+		Outcome{"gateway", "warn", "gateway 192.0.2.1 does not answer"})
+}
+
 // screens are what a node goes through.
 var screens = map[string]func(s *Status){
 	"all-well": func(*Status) {},
@@ -76,13 +86,24 @@ var screens = map[string]func(s *Status){
 		s.Network = &Network{}
 		s.ill(Outcome{"link", "warn", "no network port found"})
 	},
-	"wrong-gateway": func(s *Status) {
-		s.Network.Mode = "rescue"
-		for i := range s.Network.Gateways {
-			s.Network.Gateways[i].Reachable = false
-		}
-		s.ill(Outcome{"address", "warn", "no gateway of the node file has ever answered: check addresses and gateway"},
-			Outcome{"gateway", "warn", "gateway 192.0.2.1 does not answer"})
+	"wrong-gateway": func(s *Status) { s.rescued() },
+	"stick-is-tried": func(s *Status) {
+		s.rescued()
+		s.Stick = &Stick{State: "trying"}
+	},
+	"stick-refused": func(s *Status) {
+		s.rescued()
+		s.Stick = &Stick{State: "refused", Reason: `the stick has a file for "ams2", this box is "fra1"`}
+	},
+	"no-certificate": func(s *Status) {
+		s.ill(Outcome{"certificate", "warn", "none yet: the authority does not reach port 80"}, Outcome{"https-ipv4", "skip", "needs certificate"})
+	},
+	"update-channel-expired": func(s *Status) {
+		s.Update.Expired, s.Update.Error = true, "check: http://u.example/: metadata has expired (judged at 2026-11-22): timestamp.json is expired"
+		s.ill(Outcome{"update", "warn", s.Update.Error})
+	},
+	"no-watchdog": func(s *Status) {
+		s.ill(Outcome{"watchdog", "fail", "no watchdog is armed"})
 	},
 	"cable-just-pulled": func(s *Status) { s.Network.Carrier = false },
 	"cable-just-back": func(s *Status) {

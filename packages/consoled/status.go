@@ -24,6 +24,7 @@ type Status struct {
 	Health   *Health
 	Network  *Network
 	Update   *Update
+	Stick    *Stick
 	Projects []Project
 }
 
@@ -87,6 +88,12 @@ func (n *Network) gateway(reachable bool) bool {
 	return false
 }
 
+// Stick is what became of a USB stick that was put in; there is none without one.
+type Stick struct {
+	State  string `json:"state"`
+	Reason string `json:"reason"`
+}
+
 // Update is what updated is about.
 type Update struct {
 	State     string    `json:"state"`
@@ -94,6 +101,7 @@ type Update struct {
 	Target    string    `json:"target"`
 	LastCheck time.Time `json:"last_check"`
 	Error     string    `json:"error_msg"`
+	Expired   bool      `json:"expired"` // the signatures of the update servers
 }
 
 // Project is one mirrored tree.
@@ -128,6 +136,7 @@ func (s *Sources) Gather() Status {
 	st.Health = load[Health](s.Run, "health.json")
 	st.Network = load[Network](s.Run, "netd/state.json")
 	st.Update = load[Update](s.Run, "updated/update.json")
+	st.Stick = load[Stick](s.Run, "updated/stick.json")
 	for _, name := range s.Projects {
 		st.Projects = append(st.Projects, Project{
 			State:    status.Load(s.SyncD, name),
