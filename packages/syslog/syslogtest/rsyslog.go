@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,7 +106,7 @@ func (c *Collector) Start() {
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.must(c.cmd.Start())
 	c.Cleanup(c.Stop)
-	c.await("rsyslogd does not listen", func() bool {
+	c.await(patience, "rsyslogd does not listen", func() bool {
 		conn, err := net.Dial("tcp", c.Addr)
 		if err == nil {
 			conn.Close()
@@ -124,12 +126,15 @@ func (c *Collector) Stop() {
 	c.cmd = nil
 }
 
+// patience is how long is waited for what takes no time.
+const patience = 30 * time.Second
+
 // await waits until a condition holds.
-func (c *Collector) await(what string, ok func() bool) {
+func (c *Collector) await(limit time.Duration, what string, ok func() bool) {
 	c.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
+	for deadline := time.Now().Add(limit); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
 			output, err := os.ReadFile(filepath.Join(c.dir, "output"))
 			c.Fatalf("%s; it says: %s (%v); it got:\n%s", what, output, err, strings.Join(c.Lines(), "\n"))
@@ -151,7 +156,7 @@ func (c *Collector) Lines() []string {
 func (c *Collector) Await(texts ...string) []string {
 	c.Helper()
 	var found []string
-	c.await("the collector lacks some of "+strings.Join(texts, "; "), func() bool {
+	c.await(patience, "the collector lacks some of "+strings.Join(texts, "; "), func() bool {
 		found = found[:0]
 		for _, text := range texts {
 			for _, line := range c.Lines() {
@@ -164,4 +169,13 @@ func (c *Collector) Await(texts ...string) []string {
 		return len(found) == len(texts)
 	})
 	return found
+}
+
+// AwaitMatch waits until each of the regular expressions matches a line.
+func (c *Collector) AwaitMatch(limit time.Duration, expressions ...string) {
+	c.Helper()
+	for _, e := range expressions {
+		re := regexp.MustCompile(e)
+		c.await(limit, "the collector lacks "+e, func() bool { return slices.ContainsFunc(c.Lines(), re.MatchString) })
+	}
 }
