@@ -47,7 +47,7 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if f.confine {
 		err := sandbox.Enter(sandbox.Policy{
 			UID: layout.AcmeD, GID: layout.HTTPD, // httpd may read the certificate
-			Read: []string{layout.RunDir + "/ntpd"}, Write: []string{f.dir, f.run}, Connect: ports,
+			Read: f.reports(), Write: []string{f.dir, f.run}, Connect: ports,
 		}, log)
 		if err != nil {
 			return err

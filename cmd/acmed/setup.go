@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 
 	"micromirror/packages/health"
@@ -36,7 +40,23 @@ func (f *flags) own() error {
 	if err := sandbox.Own(f.run, layout.AcmeD, layout.AcmeD, 0o755); err != nil {
 		return err
 	}
+	// Granting a directory needs it to be there, whoever starts first.
+	for _, dir := range f.reports() {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
 	return sandbox.Own(f.dir, layout.AcmeD, layout.HTTPD, 0o750|fs.ModeSetgid)
+}
+
+// reports are the directories with what other daemons say.
+func (f *flags) reports() (dirs []string) {
+	for _, file := range []string{f.clock, f.netd} {
+		if file != "" {
+			dirs = append(dirs, filepath.Dir(file))
+		}
+	}
+	return dirs
 }
 
 // time says why the clock cannot be trusted. A fleet without time servers has
@@ -51,7 +71,9 @@ func (f *flags) time(servers []string) func() error {
 }
 
 // network says why the authority cannot be reached, by what netd knows. An attempt
-// before the node has an address would be one of a few a day.
+// before the node has an address would be one of a few a day, and so would one in
+// a network that is not the node's own, such as the maintainer's desk, where the
+// authority reaches somebody else or nobody.
 func (f *flags) network() error {
 	if f.netd == "" {
 		return nil
@@ -61,5 +83,15 @@ func (f *flags) network() error {
 			return err
 		}
 	}
-	return nil
+	var s struct {
+		Mode string `json:"mode"`
+	}
+	b, err := os.ReadFile(f.netd)
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err == nil && s.Mode == "rescue" {
+		err = errors.New("the node is not in its own network")
+	}
+	return err
 }

@@ -14,6 +14,7 @@ func TestNetworkComesFirst(t *testing.T) {
 		"no address":        {`{"addresses":[],"gateways":[` + gateway + `]}`, "no address yet"},
 		"no gateway":        {`{"addresses":[` + address + `]}`, "no gateway known"},
 		"gateway is silent": {`{"addresses":[` + address + `],"gateways":[{"address":"192.0.2.1"}]}`, "192.0.2.1 does not answer"},
+		"on the bench":      {`{"mode":"rescue","addresses":[` + address + `],"gateways":[` + gateway + `]}`, "not in its own network"},
 		"up":                {`{"addresses":[` + address + `],"gateways":[` + gateway + `]}`, ""},
 		"partly up":         {`{"addresses":[` + address + `,{"address":"2001:db8::2/64","state":"duplicate"}],"gateways":[` + gateway + `]}`, ""},
 	} {
