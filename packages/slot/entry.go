@@ -13,6 +13,17 @@
 // good by dropping its counter would be tried for ever if it rotted later; two
 // counted entries would both run out, and then the loader takes the bad one.
 //
+// The boot loader itself is not updated, although a release carries one. Firmware
+// starts it by one name only, EFI/BOOT/BOOTX64.EFI: the boxes drop boot entries of
+// their own, so there is no second loader to fall back to. Whoever writes that file
+// in place has half of it for a while; and a new file in its place is two writes on
+// FAT, the new name and the end of the old one, between which the power cuts found
+// neither. No order of such writes has a loader at every point. What could work is
+// one write of one sector that points the name at other clusters, past the kernel's
+// file system; nothing that is wrong with a loader has been worth that. A damaged
+// one is restored as it was (package copies), a newer one comes with the next
+// flashing, and a release may only count on what the first loader did.
+//
 // Promise: a changed entry is a new file that is complete and flushed (package
 // durable) before the old one is removed, so a power cut leaves one of them or
 // both. Two files of one entry count as the one with the newer content, and Rearm
