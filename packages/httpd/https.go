@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"micromirror/packages/certificate"
@@ -53,9 +54,7 @@ func startHTTPS(ctx context.Context, c *Config, door *eventloop.Door, unusual *h
 		Enter: func(a handshake.Arrival) bool {
 			return door.Enter(eventloop.Arrival{FD: a.FD, Peer: a.Peer, Client: a.Client.(*limit.Client), Session: a.Session})
 		},
-		Unusual: func(conn net.Conn, client handshake.Client) {
-			unusual.give(&leased{conn, sync.OnceFunc(client.Done)}, client.(*limit.Client))
-		},
+		Unusual: keepStandard(unusual),
 		Timeout: handshakeTimeout, Log: c.Log,
 	})
 	go func() {
@@ -82,6 +81,27 @@ func (s *secure) end() {
 	if s != nil {
 		s.stop()
 		<-s.ended
+	}
+}
+
+// maxStandard bounds the connections that stay with crypto/tls: each costs as much
+// as a hundred others, and clients that send their hello in pieces get there at will.
+const maxStandard = 256
+
+// keepStandard gives connections that stay with crypto/tls to net/http.
+func keepStandard(unusual *handoff) func(net.Conn, handshake.Client) {
+	var open atomic.Int64
+	return func(conn net.Conn, client handshake.Client) {
+		done := sync.OnceFunc(func() {
+			open.Add(-1)
+			client.Done()
+		})
+		if open.Add(1) > maxStandard {
+			done()
+			conn.Close()
+			return
+		}
+		unusual.give(&leased{conn, done}, client.(*limit.Client))
 	}
 }
 

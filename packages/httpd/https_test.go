@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -70,8 +71,7 @@ func newSecure(t *testing.T) (*fixture, *authority.Authority) {
 	return f, f.certify(time.Now().Add(time.Hour), "test.mirror.example")
 }
 
-// versions are the ways to connect: in TLS 1.2 with a ticket the connection stays
-// with crypto/tls.
+// versions are the ways to connect.
 func versions() map[string]uint16 {
 	return map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 }
@@ -347,7 +347,7 @@ func TestTLSIsLoggedAndCounted(t *testing.T) {
 	}
 	metrics := f.get("GET", "/metrics").Body
 	for _, want := range []string{
-		`micromirror_tls_connections{by="standard"} 3`, `micromirror_tls_handshakes{kind="resumed"} 6`,
+		`micromirror_tls_connections{by="standard"} 0`, `micromirror_tls_handshakes{kind="resumed"} 6`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("%q is missing in\n%s", want, metrics)
@@ -359,6 +359,68 @@ func TestTLSIsLoggedAndCounted(t *testing.T) {
 		if n := bytes.Count(log, []byte(" "+version+" 4 ")); n != 4 {
 			t.Errorf("TLS %s is logged %d times, want 4:\n%s", version, n, log)
 		}
+	}
+}
+
+// pieces is a connection on which the client's hello goes out in two records.
+type pieces struct {
+	net.Conn
+	cut bool
+}
+
+func (p *pieces) Write(data []byte) (int, error) {
+	const header, first = 5, 10
+	if p.cut {
+		return p.Conn.Write(data)
+	}
+	p.cut = true
+	kind, content := data[:3], data[header:]
+	out := append(bytes.Clone(kind), 0, first)
+	out = append(out, content[:first]...)
+	out = append(out, kind...)
+	out = binary.BigEndian.AppendUint16(out, uint16(len(content)-first))
+	_, err := p.Conn.Write(append(out, content[first:]...))
+	return len(data), err
+}
+
+// A session that cannot be taken over stays with crypto/tls and is served all the
+// same, but only so many of them.
+func TestUnexplainedSessionsAreFew(t *testing.T) {
+	f, ca := newSecure(t)
+	connect := func() (*tls.Conn, error) {
+		socket, err := net.DialTimeout("tcp", f.https, 20*time.Second)
+		f.must(err)
+		t.Cleanup(func() { socket.Close() })
+		f.must(socket.SetDeadline(time.Now().Add(20 * time.Second)))
+		conn := tls.Client(&pieces{Conn: socket}, session(ca, tls.VersionTLS12))
+		f.must(conn.Handshake())
+		_, err = io.WriteString(conn, request("GET", "/debian/pool/large.iso"))
+		f.must(err)
+		_, err = conn.Read(make([]byte, 1))
+		return conn, err
+	}
+	var last *tls.Conn
+	for i := range maxStandard {
+		conn, err := connect()
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		last = conn
+	}
+	if _, err := connect(); err == nil {
+		t.Error("one more is served")
+	}
+	last.Close()
+	for end := time.Now().Add(20 * time.Second); ; {
+		if _, err := connect(); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("none is served after one has gone")
+		}
+	}
+	if metrics := f.get("GET", "/metrics").Body; strings.Contains(metrics, `micromirror_tls_connections{by="standard"} 0`) {
+		t.Error("the sessions were explained")
 	}
 }
 

@@ -11,12 +11,13 @@
 // none. How many records were sent under the new keys (Finished in TLS 1.2,
 // session tickets in TLS 1.3) is not assumed but found by opening the last record
 // that crypto/tls wrote; what cannot be explained is an error, and the caller goes
-// on with crypto/tls; so it is with every session that is resumed in TLS 1.2, whose
-// secret crypto/tls does not tell. TLS 1.3 and 1.2 with AES-GCM and ChaCha20-Poly1305; no
-// renegotiation, no KeyUpdate, no early data. Whatever is not application data
-// ends the connection: an alert is ErrClosed, anything else ErrSurprise, after
-// which nothing more can be read; what came before it is still good. A half is
-// used up long before AES-GCM's limit of records for a key: see Session.Worn.
+// on with crypto/tls. A session that is resumed in TLS 1.2 brings its secret along in
+// the ticket, where the Tap has put it. TLS 1.3 and 1.2 with AES-GCM and
+// ChaCha20-Poly1305; no renegotiation, no KeyUpdate, no early data. Whatever is not
+// application data ends the connection: an alert is ErrClosed, anything else
+// ErrSurprise, after which nothing more can be read; what came before it is still
+// good. A half is used up long before AES-GCM's limit of records for a key: see
+// Session.Worn.
 package tlsrecord
 
 import (
@@ -135,7 +136,7 @@ func (t *Tap) halves(version, suite uint16) (in, out Half, err error) {
 		out.Seq, err = t.sent13(out, handshake)
 		return in, out, err
 	case version12:
-		in, out, err = s.halves12(suite, t.secrets["CLIENT_RANDOM"], t.serverRandom, t.clientRandom)
+		in, out, err = s.halves12(suite, t.master(), t.serverRandom, t.helloRandom())
 		if err != nil {
 			return in, out, err
 		}

@@ -18,8 +18,9 @@ type Tap struct {
 	left         int    // how much of the record being passed on is missing
 	last         []byte // the last record written
 	partial      []byte // the beginning of the one being written
+	first        []byte // the beginning of what was passed on
 	secrets      map[string][]byte
-	clientRandom []byte
+	resumed      []byte // the master secret in the ticket that the client showed
 	serverRandom []byte
 }
 
@@ -33,7 +34,42 @@ func (t *Tap) Config(base *tls.Config) *tls.Config {
 	c := base.Clone()
 	t.secrets = map[string][]byte{}
 	c.KeyLogWriter = (*keyLog)(t)
+	c.WrapSession = func(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+		if master := t.master(); master != nil {
+			session.Extra = append(session.Extra, slices.Concat([]byte(masterLabel), master))
+		}
+		return c.EncryptTicket(state, session)
+	}
+	c.UnwrapSession = func(ticket []byte, state tls.ConnectionState) (*tls.SessionState, error) {
+		session, err := c.DecryptTicket(ticket, state)
+		if session != nil {
+			t.resumed = masterIn(session.Extra)
+		}
+		return session, err
+	}
 	return c
+}
+
+// masterLabel marks what is ours in a ticket. The key log does not tell the master
+// secret of a session that is resumed in TLS 1.2, so it travels in the ticket once
+// more, as secret as the one that crypto/tls puts there.
+const masterLabel = "micromirror master "
+
+func masterIn(extra [][]byte) []byte {
+	for _, e := range extra {
+		if master, ok := bytes.CutPrefix(e, []byte(masterLabel)); ok {
+			return master
+		}
+	}
+	return nil
+}
+
+// master is the master secret of TLS 1.2: a fresh one, or that of the ticket.
+func (t *Tap) master() []byte {
+	if fresh := t.secrets["CLIENT_RANDOM"]; fresh != nil {
+		return fresh
+	}
+	return t.resumed
 }
 
 // readSize is what is read from the socket at a time.
@@ -73,6 +109,9 @@ func (t *Tap) Read(p []byte) (int, error) {
 	n := copy(p, t.rest[:min(len(t.rest), t.left)])
 	t.rest = t.rest[n:]
 	t.left -= n
+	if missing := randomAt + randomLength - len(t.first); missing > 0 {
+		t.first = append(t.first, p[:min(n, missing)]...)
+	}
 	return n, nil
 }
 
@@ -91,7 +130,7 @@ func (t *Tap) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Where a ServerHello has its random value: behind the headers of record and
+// Where a hello has its random value: behind the headers of record and
 // message, and the version.
 const (
 	randomAt     = headerSize + 4 + 2
@@ -105,6 +144,15 @@ func (t *Tap) readServerHello() {
 	}
 }
 
+// helloRandom is the client's random value, unless its hello is in pieces.
+func (t *Tap) helloRandom() []byte {
+	const clientHello = 1
+	if len(t.first) < randomAt+randomLength || recordLength(t.first) < len(t.first) || t.first[0] != TypeHandshake || t.first[headerSize] != clientHello {
+		return nil
+	}
+	return t.first[randomAt:]
+}
+
 // keyLog takes lines in the format of NSS's key log: label, client random, secret.
 type keyLog Tap
 
@@ -113,15 +161,10 @@ func (k *keyLog) Write(line []byte) (int, error) {
 	if len(f) != 3 {
 		return len(line), nil // Take will miss it
 	}
-	random, err := hex.DecodeString(string(f[1]))
-	if err != nil {
-		return 0, err
-	}
 	secret, err := hex.DecodeString(string(f[2]))
 	if err != nil {
 		return 0, err
 	}
-	k.clientRandom = random
 	k.secrets[string(f[0])] = secret
 	return len(line), nil
 }
