@@ -85,41 +85,25 @@ func (o *Options) measured(side, scenario string) bool {
 	return slices.ContainsFunc(o.Measured, func(r Row) bool { return r.Side == side && r.Scenario == scenario })
 }
 
+// measure compares the clients.
 func measure(ctx context.Context, o *Options, s scenario) (Row, error) {
-	src, dst := filepath.Join(o.Dir, s.id, "src"), filepath.Join(o.Dir, s.id, "dst")
-	if err := os.MkdirAll(filepath.Dir(src), 0o755); err != nil {
-		return Row{}, err
-	}
-	if err := makeOnce(src, o.Scale, s.make); err != nil {
-		return Row{}, err
-	}
-	addr, stop, err := daemon(ctx, filepath.Dir(src))
+	from, err := o.offer(ctx, s)
 	if err != nil {
 		return Row{}, err
 	}
-	defer stop()
-	host, port, _ := net.SplitHostPort(addr)
+	defer from.stop()
+	dst := from.beside("dst")
 	clients := [][]string{
-		append(slices.Clone(o.Pull), addr, "src", dst),
-		{"rsync", "-rlptH", fmt.Sprintf("rsync://%s:%s/src/", host, port), dst + "/"},
+		append(slices.Clone(o.Pull), from.addr, "src", dst),
+		{"rsync", "-rlptH", from.url, dst + "/"},
 	}
-	var runs [2][]Figures
-	for range o.Rounds {
-		for i, command := range clients {
-			if err := prepare(s, src, dst); err != nil {
-				return Row{}, err
-			}
-			f, err := timed(ctx, o, command)
-			if err != nil {
-				return Row{}, err
-			}
-			runs[i] = append(runs[i], f)
+	ours, rsyncs, err := o.byTurns(dst, func(which int) (Figures, error) {
+		if err := prepare(s, from.src, dst); err != nil {
+			return Figures{}, err
 		}
-	}
-	if err := os.RemoveAll(dst); err != nil {
-		return Row{}, err
-	}
-	return Row{"client", s.id, s.name, median(runs[0]), median(runs[1])}, nil
+		return timed(ctx, o, clients[which])
+	})
+	return Row{"client", s.id, s.name, ours, rsyncs}, err
 }
 
 // prepare puts the destination into its state before a run.

@@ -52,32 +52,17 @@ func crowded() scenario {
 // ours. Wall time is the client's, CPU and memory the daemon's; ours includes
 // the one reading of the tree that all its connections share.
 func measureServe(ctx context.Context, o *Options, s scenario) (Row, error) {
-	id := strings.ReplaceAll(s.id, "f", "c") // they share the data
-	src, dst := filepath.Join(o.Dir, id, "src"), filepath.Join(o.Dir, id, "dst")
-	if err := os.MkdirAll(filepath.Dir(src), 0o755); err != nil {
+	src, err := o.source(strings.ReplaceAll(s.id, "f", "c"), s) // they share the data
+	if err != nil {
 		return Row{}, err
 	}
-	if err := makeOnce(src, o.Scale, s.make); err != nil {
-		return Row{}, err
-	}
+	dst := filepath.Join(filepath.Dir(src), "dst")
 	daemons := []func() (*served, error){
 		func() (*served, error) { return startServe(ctx, append(slices.Clone(o.Serve), src)) },
 		func() (*served, error) { return startRsync(ctx, filepath.Dir(src)) },
 	}
-	var runs [2][]Figures
-	for range o.Rounds {
-		for i, start := range daemons {
-			f, err := serveOnce(ctx, s, src, dst, start)
-			if err != nil {
-				return Row{}, err
-			}
-			runs[i] = append(runs[i], f)
-		}
-	}
-	if err := os.RemoveAll(dst); err != nil {
-		return Row{}, err
-	}
-	return Row{"daemon", s.id, s.name, median(runs[0]), median(runs[1])}, nil
+	ours, rsyncs, err := o.byTurns(dst, func(which int) (Figures, error) { return serveOnce(ctx, s, src, dst, daemons[which]) })
+	return Row{"daemon", s.id, s.name, ours, rsyncs}, err
 }
 
 func serveOnce(ctx context.Context, s scenario, src, dst string, start func() (*served, error)) (Figures, error) {

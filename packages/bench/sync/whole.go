@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -35,44 +34,27 @@ var recipe = [...]string{"-avSH", "--filter=R .~tmp~", "--delete-delay", "--fuzz
 
 // measureWhole compares a run of the mirror with rsync called by the recipe.
 func measureWhole(ctx context.Context, o *Options, s scenario) (Row, error) {
-	src, dst := filepath.Join(o.Dir, s.id, "src"), filepath.Join(o.Dir, s.id, "whole")
-	if err := os.MkdirAll(filepath.Dir(src), 0o755); err != nil {
-		return Row{}, err
-	}
-	if err := makeOnce(src, o.Scale, s.make); err != nil {
-		return Row{}, err
-	}
-	addr, stop, err := daemon(ctx, filepath.Dir(src))
+	from, err := o.offer(ctx, s)
 	if err != nil {
 		return Row{}, err
 	}
-	defer stop()
-	host, port, _ := net.SplitHostPort(addr)
-	url := fmt.Sprintf("rsync://%s:%s/src/", host, port)
+	defer from.stop()
+	dst := from.beside("whole")
+	tree := filepath.Join(dst, treeDir)
 	clients := [][]string{
-		append(slices.Clone(o.Whole), addr, "src", dst),
-		append(append([]string{"rsync"}, recipe[:]...), url, filepath.Join(dst, treeDir)+"/"),
+		append(slices.Clone(o.Whole), from.addr, "src", dst),
+		append(append([]string{"rsync"}, recipe[:]...), from.url, tree+"/"),
 	}
-	var runs [2][]Figures
-	for range o.Rounds {
-		for i, command := range clients {
-			if err := os.RemoveAll(dst); err != nil {
-				return Row{}, err
-			}
-			if err := prepare(s, src, filepath.Join(dst, treeDir)); err != nil {
-				return Row{}, err
-			}
-			f, err := timed(ctx, o, command)
-			if err != nil {
-				return Row{}, err
-			}
-			runs[i] = append(runs[i], f)
+	ours, rsyncs, err := o.byTurns(dst, func(which int) (Figures, error) {
+		if err := os.RemoveAll(dst); err != nil {
+			return Figures{}, err
 		}
-	}
-	if err := os.RemoveAll(dst); err != nil {
-		return Row{}, err
-	}
-	return Row{"run", s.id, s.name, median(runs[0]), median(runs[1])}, nil
+		if err := prepare(s, from.src, tree); err != nil {
+			return Figures{}, err
+		}
+		return timed(ctx, o, clients[which])
+	})
+	return Row{"run", s.id, s.name, ours, rsyncs}, err
 }
 
 // treeDir is where, below the destination, the tree is.

@@ -1,0 +1,57 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+)
+
+// source makes a scenario's data, unless an earlier one did, and returns the
+// folder. What is made beside it goes with it.
+func (o *Options) source(id string, s scenario) (string, error) {
+	src := filepath.Join(o.Dir, id, "src")
+	if err := os.MkdirAll(filepath.Dir(src), 0o755); err != nil {
+		return "", err
+	}
+	return src, makeOnce(src, o.Scale, s.make)
+}
+
+// offered is a source that rsync serves.
+type offered struct {
+	src, addr, url string
+	stop           func()
+}
+
+func (o *Options) offer(ctx context.Context, s scenario) (*offered, error) {
+	src, err := o.source(s.id, s)
+	if err != nil {
+		return nil, err
+	}
+	addr, stop, err := daemon(ctx, filepath.Dir(src))
+	if err != nil {
+		return nil, err
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	return &offered{src, addr, fmt.Sprintf("rsync://%s:%s/src/", host, port), stop}, nil
+}
+
+// beside is a folder next to the source.
+func (f *offered) beside(name string) string { return filepath.Join(filepath.Dir(f.src), name) }
+
+// byTurns runs ours (0) and rsync's (1) by turns and takes the medians. What they
+// left in dst goes.
+func (o *Options) byTurns(dst string, run func(which int) (Figures, error)) (ours, rsyncs Figures, err error) {
+	var runs [2][]Figures
+	for range o.Rounds {
+		for which := range runs {
+			f, err := run(which)
+			if err != nil {
+				return Figures{}, Figures{}, err
+			}
+			runs[which] = append(runs[which], f)
+		}
+	}
+	return median(runs[0]), median(runs[1]), os.RemoveAll(dst)
+}
