@@ -14,7 +14,6 @@ import (
 
 	"micromirror/packages/disk"
 	"micromirror/packages/disk/image"
-	"micromirror/packages/durable"
 	"micromirror/packages/flash"
 	"micromirror/packages/identity"
 	"micromirror/packages/node"
@@ -96,7 +95,7 @@ func (d *desk) flash(c *cobra.Command, form *flashForm) (*flashAnswer, error) {
 	if err := fits(cfg, target.Size); err != nil && !form.any {
 		return nil, fmt.Errorf("%s: %w; or give --any-size", o.Node, err)
 	}
-	set, public, err := o.files(form.keep)
+	set, err := o.files(cfg, form.keep)
 	if err != nil {
 		return nil, err
 	}
@@ -107,10 +106,8 @@ func (d *desk) flash(c *cobra.Command, form *flashForm) (*flashAnswer, error) {
 	if err := writeDisk(c.Context(), o, set, target.Size); err != nil {
 		return nil, err
 	}
-	if public != "" {
-		if err := durable.WriteFile(o.Fleet.PublicKeyFile(o.Node), []byte(public+"\n"), 0o644); err != nil {
-			return nil, fmt.Errorf("%s is written, but nothing can be encrypted to its node; write it again: %w", o.Out, err)
-		}
+	if err := o.remembered(cfg, set); err != nil {
+		return nil, err
 	}
 	return &flashAnswer{Node: o.Node, Disk: target, Kept: form.keep, Verified: true}, nil
 }
@@ -154,29 +151,27 @@ func diskText(k *flash.Disk) string {
 
 // files is what makes the node itself; with keep, what only the disk has is taken
 // from there.
-func (o *ImageOptions) files(keep bool) (set identity.Set, public string, err error) {
-	if set, err = o.Fleet.identity(o.Node); err != nil {
-		return nil, "", err
+func (o *ImageOptions) files(cfg *node.Config, keep bool) (identity.Set, error) {
+	set, err := o.Fleet.identity(o.Node)
+	if err != nil {
+		return nil, err
 	}
-	if public, err = o.Fleet.updates(set); err != nil || !keep {
-		return set, public, err
+	if err := o.Fleet.equip(cfg, set); err != nil || !keep {
+		return set, err
 	}
 	old, err := identityOn(o.Out)
 	if err != nil {
-		return nil, "", fmt.Errorf("--keep-identity: %s: %w; without it the node gets a new key", o.Out, err)
+		return nil, fmt.Errorf("--keep-identity: %s: %w; without it the node gets a new key", o.Out, err)
 	}
 	if err := sameNode(old, set); err != nil {
-		return nil, "", fmt.Errorf("--keep-identity: %s: %w", o.Out, err)
+		return nil, fmt.Errorf("--keep-identity: %s: %w", o.Out, err)
 	}
 	for name, data := range old {
 		if _, ok := set[name]; !ok || name == node.KeyFile {
 			set[name] = data
 		}
 	}
-	if old[node.KeyFile] != nil {
-		public = "" // the key is the old one
-	}
-	return set, public, nil
+	return set, nil
 }
 
 // identityOn reads the second copy of what made the disk's node itself.

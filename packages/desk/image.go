@@ -12,14 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"micromirror/packages/disk/image"
-	"micromirror/packages/durable"
 	"micromirror/packages/identity"
 	"micromirror/packages/node"
-	"micromirror/packages/repository"
 )
 
 // ImageOptions say which node's disk to write and where.
@@ -33,28 +30,33 @@ type ImageOptions struct {
 }
 
 // Image checks the node's files and writes its disk image. If the fleet has an
-// update repository, the node gets its root metadata and a key of its own, whose
-// public half replaces the one in the fleet folder.
+// update repository or maintainers, the node gets what it trusts and a key of its
+// own, whose public half replaces the one in the fleet folder.
 func Image(ctx context.Context, o ImageOptions) error {
-	if _, err := o.Fleet.Read(o.Node); err != nil {
+	cfg, err := o.Fleet.Read(o.Node)
+	if err != nil {
 		return err
 	}
 	set, err := o.Fleet.identity(o.Node)
 	if err != nil {
 		return err
 	}
-	public, err := o.Fleet.updates(set)
-	if err != nil {
+	if err := o.Fleet.equip(cfg, set); err != nil {
 		return err
 	}
 	spec := image.Spec{Size: o.Size, ReleaseDir: o.Release, Identity: set}
 	if o.Log != nil {
 		spec.Progress = stages(o.Log)
 	}
-	if err := image.Write(ctx, o.Out, spec); err != nil || public == "" {
+	if err := image.Write(ctx, o.Out, spec); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(o.Fleet.PublicKeyFile(o.Node), []byte(public+"\n"), 0o644); err != nil {
+	return o.remembered(cfg, set)
+}
+
+// remembered notes the node's public keys; without them the disk is of no use.
+func (o *ImageOptions) remembered(cfg *node.Config, set identity.Set) error {
+	if err := o.Fleet.remember(cfg, set); err != nil {
 		return fmt.Errorf("%s is written, but nothing can be encrypted to its node; write it again: %w", o.Out, err)
 	}
 	return nil
@@ -75,25 +77,6 @@ func (f Fleet) identity(name string) (identity.Set, error) {
 		set[key] = data
 	}
 	return set, nil
-}
-
-// updates adds what a node needs to take updates, and returns the public half of
-// its key; empty for a fleet without an update repository.
-func (f Fleet) updates(set identity.Set) (public string, err error) {
-	root, err := repository.At(string(f)).TrustedRoot()
-	if errors.Is(err, repository.ErrNone) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		return "", fmt.Errorf("make the node's key: %w", err)
-	}
-	set[node.RootFile] = root
-	set[node.KeyFile] = []byte(key.String() + "\n")
-	return key.Recipient().String(), nil
 }
 
 // stages prints a line when a stage of the image begins and once a second in

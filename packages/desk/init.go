@@ -28,7 +28,7 @@ const ignored = `# Keys and secrets: back them up elsewhere, never in git.
 
 // fleetForm is what init asks for.
 type fleetForm struct {
-	domain, contact, upstream, updates, ntp, mqtt, acme string
+	domain, contact, upstream, updates, ntp, mqtt, acme, key, allow string
 }
 
 func (f *fleetForm) questions() []question {
@@ -40,6 +40,8 @@ func (f *fleetForm) questions() []question {
 		{"ntp", "time servers", "ntp1.example.net,ntp2.example.net", true, &f.ntp},
 		{"mqtt", "MQTT broker of the push messages", "mqtt.example.net:1883", true, &f.mqtt},
 		{"acme", "directory of the certificate authority", "https://acme.example.net/directory", true, &f.acme},
+		{"manage-key", "your SSH public key, to run commands on the nodes", "~/.ssh/id_ed25519.pub", true, &f.key},
+		{"allow", "prefixes that you run commands from", "192.0.2.0/24,2001:db8::/48", true, &f.allow},
 	}
 }
 
@@ -62,7 +64,36 @@ func (f *fleetForm) file() ([]byte, error) {
 	if f.updates != "" {
 		fields = append(fields, field{"update", object{{"urls", words(f.updates)}}})
 	}
+	if f.allow != "" {
+		fields = append(fields, field{"firewall", object{{"allow", words(f.allow)}}})
+	}
+	if f.key != "" {
+		keys, err := publicKeys(f.key)
+		if err != nil {
+			return nil, err
+		}
+		fields = append(fields, field{"manage", object{{"keys", keys}}})
+	}
 	return object(fields).lines()
+}
+
+// publicKeys reads a .pub file.
+func publicKeys(file string) ([]string, error) {
+	if rest, ok := strings.CutPrefix(file, "~/"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, err
+		}
+		file = filepath.Join(home, rest)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--manage-key: %w; name a .pub file, \"ssh-keygen -t ed25519\" makes one", err)
+	}
+	if strings.Contains(string(text), "PRIVATE KEY") {
+		return nil, fmt.Errorf("--manage-key: %s is a private key; name the file beside it that ends in .pub", file)
+	}
+	return strings.Split(strings.TrimSpace(string(text)), "\n"), nil
 }
 
 func (d *desk) initCommand() *cobra.Command {

@@ -136,6 +136,11 @@ to it; afterwards run "mirrorctl config publish".`,
 			if err := d.confirm(c, "remove", name, yes); err != nil {
 				return err
 			}
+			if cfg, err := f.Read(name); err == nil {
+				if err := f.pin(channelName(cfg), nil); err != nil {
+					return err
+				}
+			}
 			for _, file := range []string{f.SecretFile(name), f.PublicKeyFile(name), f.NodeFile(name)} {
 				if err := durable.Remove(file); err != nil {
 					return err

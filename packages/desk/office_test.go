@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,6 +31,8 @@ type office struct {
 	typed  []string // what the maintainer types next
 	nodes  map[string]*fakeNode
 	stderr bytes.Buffer
+
+	channel string // where the nodes' channel answers
 }
 
 // newOffice has three nodes and an empty repository.
@@ -76,6 +79,9 @@ func (o *office) desk() *desk {
 		machine:  flash.Machine{Sys: "/sys", Proc: "/proc"},
 		getenv:   func(name string) string { return o.env[name] },
 		terminal: o.read,
+		dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, o.channel)
+		},
 		line: func(prompt string) (string, error) {
 			if len(o.typed) == 0 {
 				return "", errNoTerminal

@@ -16,6 +16,7 @@ import (
 
 	"micromirror/packages/health"
 	"micromirror/packages/httpd/status"
+	"micromirror/packages/manage"
 )
 
 // nodeStatus is a line of the overview.
@@ -24,35 +25,45 @@ type nodeStatus struct {
 	Health   *health.Report `json:"health,omitempty"`
 	Projects *status.Report `json:"status,omitempty"`
 	Error    string         `json:"error,omitempty"`
+	// Details is what the node tells only its maintainers.
+	Details *manage.Status `json:"details,omitempty"`
 }
 
 // overview says where the nodes answer.
 type overview struct {
 	rolloutSite
-	every time.Duration
+	every    time.Duration
+	details  bool
+	identity string
 }
 
 func (d *desk) overviewCommand() *cobra.Command {
 	var s overview
 	c := &cobra.Command{
 		Use:   "status [NODE...]",
-		Short: "show all nodes in one table: release, health, projects, traffic, certificate",
+		Short: "show all nodes in one table: release, health, projects, traffic, disk, certificate",
 		Long: `Ask every node, or those named, for its health and its projects, many at a time,
 and show one line of each. It uses what the nodes tell everybody: /healthz and
-/status.json. The exit code is 1 if a node does not answer or is unhealthy.`,
-		Example: "  mirrorctl status --fleet fleet",
+/status.json; with --details also what they tell only maintainers, by the
+management channel. The exit code is 1 if a node does not answer or is unhealthy.`,
+		Example: "  mirrorctl status --fleet fleet\n  mirrorctl status albuquerque --details --fleet fleet",
 		RunE: func(c *cobra.Command, names []string) error {
 			nodes, err := d.overview(c.Context(), &s, names)
 			if err != nil {
 				return err
 			}
-			if err := s.answer(c, nodes, overviewText(nodes, d.now())); err != nil {
+			if s.details {
+				d.addDetails(c, &s, nodes)
+			}
+			if err := s.answer(c, nodes, overviewText(nodes, d.now())+detailsText(nodes)); err != nil {
 				return err
 			}
 			return worst(nodes)
 		},
 	}
 	s.flags(c)
+	c.Flags().BoolVar(&s.details, "details", false, "ask also by the management channel")
+	c.Flags().StringVar(&s.identity, "identity", "", "file of your private key, for --details")
 	return c
 }
 
@@ -185,13 +196,13 @@ func worst(nodes []nodeStatus) error {
 func overviewText(nodes []nodeStatus, now time.Time) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tRELEASE\tSLOT\tFRESH\tSERVED A DAY\tCERTIFICATE\tHEALTH")
+	fmt.Fprintln(w, "NODE\tRELEASE\tSLOT\tFRESH\tSERVED A DAY\tDISK USED UP\tCERTIFICATE\tHEALTH")
 	for _, n := range nodes {
 		release, slot := "-", "-"
 		if n.Health != nil {
 			release, slot = oneWord(n.Health.Version), oneWord(n.Health.Slot)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, release, slot, freshText(n.Projects), servedText(n.Projects), certificateText(n.Projects, now), healthText(n))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, release, slot, freshText(n.Projects), servedText(n.Projects), wearText(n.Health), certificateText(n.Projects, now), healthText(n))
 	}
 	w.Flush()
 	return b.String()
