@@ -181,7 +181,11 @@ func (s *Status) address(reason string) Problem {
 	p := Problem{"Network: " + reason + ".", "Compare with the addresses that you gave for this box; " + s.asks() + ".", !s.Network.connected()}
 	switch {
 	case s.Network.Mode == "rescue":
+		p.Bad = true
 		p.What = "The gateway of the configuration has never answered."
+		if s.Network.connected() {
+			p.What += " The box serves nobody, and fetches by what this network offers."
+		}
 		p.Do = "Is the cable in the right network (VLAN)? Are address and gateway below right? If not, " + s.asks() + ": you will get a file for a USB stick, to be put in here."
 	case strings.HasSuffix(reason, ": conflict"):
 		address := strings.TrimSuffix(strings.TrimPrefix(reason, "address "), ": conflict")

@@ -87,6 +87,10 @@ var screens = map[string]func(s *Status){
 		s.ill(Outcome{"link", "warn", "no network port found"})
 	},
 	"wrong-gateway": func(s *Status) { s.rescued() },
+	"bench": func(s *Status) {
+		s.rescued()
+		s.Network.Gateways[1].Reachable = true
+	},
 	"stick-is-tried": func(s *Status) {
 		s.rescued()
 		s.Stick = &Stick{State: "trying"}

@@ -21,7 +21,10 @@ const (
 	Configured Mode = "configured"
 	// Rescue: the node file's gateway has never answered, and no other
 	// configuration has ever worked: DHCP and router advertisements are tried
-	// beside it, so that a corrected file can be fetched. Nothing is served.
+	// beside it, so that a corrected file can be fetched. Nothing is served, and
+	// no certificate asked for, but projects and releases are fetched: this is
+	// also how a node fills its disk on the maintainer's bench. The first answer
+	// of the node file's own gateway ends it for good.
 	Rescue Mode = "rescue"
 	// Previous: the node file is new and its gateway does not answer: back to
 	// the last one that worked. The new one is tried again now and then.

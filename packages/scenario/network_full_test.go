@@ -3,19 +3,41 @@
 package scenario
 
 import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"micromirror/packages/vm"
 )
 
-// A node that was told a gateway which does not exist takes what the network
-// offers, so that a corrected node file can reach it, and serves nobody meanwhile.
+// A node with fixed addresses that do not fit where it stands takes what the network
+// offers, be that at a host who was given wrong ones or on the maintainer's bench:
+// there it fetches, to be full when it travels. It serves nobody, and asks no
+// authority for a certificate that could not be proven.
 func TestWrongGatewayIsRescued(t *testing.T) {
 	t.Parallel()
+	_, up := upstream(t, 1<<20)
+	authority, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{})
+	go func() {
+		if c, err := authority.Accept(); err == nil {
+			c.Close()
+			close(asked)
+		}
+	}()
+	t.Cleanup(func() { authority.Close() })
 	image := filepath.Join(t.TempDir(), "node.img")
-	err := Image(t.Context(), image, ImageOptions{Kind: Shipped, Node: func(n map[string]any) {
+	err = Image(t.Context(), image, ImageOptions{Kind: Shipped, Upstream: fmt.Sprintf("10.0.2.2:%d", up.Port()), Node: func(n map[string]any) {
 		n["addresses"], n["gateways"] = []string{"192.0.2.10/24"}, []string{"192.0.2.1"}
+	}, Fleet: func(f map[string]any) {
+		f["acme"] = map[string]any{"directory": fmt.Sprintf("https://10.0.2.2:%d/", authority.Addr().(*net.TCPAddr).Port), "email": "noc@mirror.example"}
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -24,4 +46,29 @@ func TestWrongGatewayIsRescued(t *testing.T) {
 	m.Wait(`mm netd: address 192\.0\.2\.10/24 on wan0`)
 	m.Wait(`mm netd: no gateway answers: check addresses and gateway`)
 	m.Wait(`mm netd: address 10\.0\.2\.15/24 on wan0`)
+	m.Wait(`mm syncd: demo-debian: published`)
+	verdict(t, m, "bench", red)
+	if page, err := get(t, m.URL("/")); err == nil {
+		t.Errorf("serves on the bench: %.100s", page)
+	}
+	select {
+	case <-asked:
+		t.Error("asked for a certificate on the bench")
+	default:
+	}
+}
+
+// get is one request.
+func get(t *testing.T, url string) ([]byte, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Body.Close()
+	return io.ReadAll(r.Body)
 }
