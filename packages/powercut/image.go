@@ -28,28 +28,35 @@ type extent struct{ Offset, Size int64 }
 
 func (e extent) end() int64 { return e.Offset + e.Size }
 
-// zeros is the source of a sector that was discarded.
-const zeros = -1
+// Sources of a sector that is not in the log: discarded, or never written.
+const (
+	zeros     = -1
+	unwritten = 0
+)
 
 // image is a recorded disk in one of its possible states. It is read like a file.
 type image struct {
 	d       *recorded
-	sectors map[int64]int64 // what was written: sector → offset of its data in the log, or zeros
+	sources []int64 // of each sector that was written: the offset of its data in the log, or zeros
 	watched []extent
-	sums    []digest         // of the watched extents
-	hashes  map[int64]digest // of sectors of the log, by offset
-	undo    []change         // since mark
+	sums    []digest // of the watched extents
+	hashes  []hashed // of the sectors of the log
+	undo    []change // since mark
 }
 
-type change struct {
-	sector, source int64
-	written        bool
+// hashed is what a sector of the log adds to a digest, once that is known.
+type hashed struct {
+	digest
+	known bool
 }
+
+type change struct{ sector, source int64 }
 
 // newImage is the disk at the start of the recording. It keeps the digest of each
 // watched extent.
 func newImage(d *recorded, watched []extent) *image {
-	return &image{d: d, sectors: map[int64]int64{}, watched: watched, sums: make([]digest, len(watched)), hashes: map[int64]digest{}}
+	return &image{d: d, sources: make([]int64, d.size/sectorSize), watched: watched, sums: make([]digest, len(watched)),
+		hashes: make([]hashed, len(d.data)/sectorSize+1)}
 }
 
 // mark forgets how to undo what was done so far.
@@ -58,7 +65,7 @@ func (m *image) mark() { m.undo = m.undo[:0] }
 // rollback returns to the last mark.
 func (m *image) rollback() {
 	for _, c := range slices.Backward(m.undo) {
-		m.set(c.sector, c.source, c.written)
+		m.set(c.sector, c.source)
 	}
 	m.mark()
 }
@@ -73,46 +80,44 @@ func (m *image) apply(e entry, keep func() bool) {
 		if e.Flags&flagDiscard != 0 {
 			source = zeros
 		}
-		old, written := m.sectors[sector]
-		m.undo = append(m.undo, change{sector, old, written})
-		m.set(sector, source, true)
+		m.undo = append(m.undo, change{sector, m.sources[sector]})
+		m.set(sector, source)
 	}
 }
 
-func (m *image) set(sector, source int64, written bool) {
-	old, was := m.sectors[sector]
+func (m *image) set(sector, source int64) {
 	for i, w := range m.watched {
 		if at := sector * sectorSize; at >= w.Offset && at < w.end() {
-			if was {
-				m.sums[i].flip(m.hash(sector, old))
-			}
-			if written {
-				m.sums[i].flip(m.hash(sector, source))
-			}
+			m.sums[i].flip(m.hash(sector, m.sources[sector]))
+			m.sums[i].flip(m.hash(sector, source))
 		}
 	}
-	if written {
-		m.sectors[sector] = source
-	} else {
-		delete(m.sectors, sector)
-	}
+	m.sources[sector] = source
 }
 
-// hash of a sector that was written; zero if that changed nothing.
+// hash of a sector with what a source gives it; zero if that changes nothing.
 func (m *image) hash(sector, source int64) digest {
-	if h, ok := m.hashes[source]; ok && source != zeros {
-		return h
+	if source == unwritten {
+		return digest{}
 	}
+	if source == zeros {
+		return m.compute(sector, source)
+	}
+	h := &m.hashes[source/sectorSize]
+	if !h.known {
+		*h = hashed{m.compute(sector, source), true}
+	}
+	return h.digest
+}
+
+func (m *image) compute(sector, source int64) digest {
 	content := m.content(source)
 	var before [sectorSize]byte
 	if _, err := m.d.base.ReadAt(before[:], sector*sectorSize); err == nil && string(before[:]) == string(content) {
-		m.hashes[source] = digest{}
 		return digest{}
 	}
 	sum := sha256.Sum256(binary.LittleEndian.AppendUint64(slices.Clone(content), uint64(sector)))
-	h := digest(sum[:len(digest{})])
-	m.hashes[source] = h
-	return h
+	return digest(sum[:len(digest{})])
 }
 
 var blank [sectorSize]byte
@@ -131,8 +136,8 @@ func (m *image) ReadAt(b []byte, off int64) (int, error) {
 		return n, err
 	}
 	for at := off - off%sectorSize; at < off+int64(n); at += sectorSize {
-		source, ok := m.sectors[at/sectorSize]
-		if !ok {
+		source := m.sources[at/sectorSize]
+		if source == unwritten {
 			continue
 		}
 		content := m.content(source)
@@ -161,9 +166,9 @@ func (m *image) extract(path string, e extent) (err error) {
 	if err := vm.CopyData(m.d.base, f, e.Offset, e.Size); err != nil {
 		return fmt.Errorf("extract %d bytes at %d: %w", e.Size, e.Offset, err)
 	}
-	for sector, source := range m.sectors {
-		at := sector * sectorSize
-		if at < e.Offset || at >= e.end() {
+	for at := e.Offset; at < e.end(); at += sectorSize {
+		source := m.sources[at/sectorSize]
+		if source == unwritten {
 			continue
 		}
 		if _, err := f.WriteAt(m.content(source), at-e.Offset); err != nil {
