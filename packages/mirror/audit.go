@@ -18,7 +18,8 @@ var ErrAudit = errors.New("proposal refused")
 // audit checks a proposal as that of a stranger: whoever made it may have been
 // taken over by upstream. Package plan has seen to it that no path leads out;
 // here it must not delete what our own records do not know as long gone, nor
-// lose more by replacing directories than a list may.
+// lose more by replacing directories than a list may, nor place content that has a
+// further name in the stage, by which it could be changed when it is served.
 func (j *Job) audit(file string) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -30,6 +31,11 @@ func (j *Job) audit(file string) error {
 		return fmt.Errorf("%w: %w", ErrAudit, err)
 	}
 	defer root.Close()
+	staged, err := tree.Open(Staging(j.Stage))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAudit, err)
+	}
+	defer staged.Close()
 	var replaced int64
 	h, err := plan.Read(f, func(op plan.Op) error {
 		switch op.Verb {
@@ -42,9 +48,7 @@ func (j *Job) audit(file string) error {
 				return err
 			}
 		case plan.File:
-			if filepath.Dir(filepath.Dir(op.Source)) != newDir {
-				return fmt.Errorf("%q is not staged content", op.Source)
-			}
+			return auditFile(staged, op)
 		}
 		return nil
 	})
@@ -65,6 +69,19 @@ func (j *Job) audit(file string) error {
 		return fmt.Errorf("%w: %w: %d files in directories that become files", ErrAudit, ErrShrink, replaced)
 	}
 	return nil
+}
+
+// auditFile checks that content is a file of its own; else it is thrown away, so
+// that the next run fetches it.
+func auditFile(staged *tree.Root, op plan.Op) error {
+	if filepath.Dir(filepath.Dir(op.Source)) != newDir {
+		return fmt.Errorf("%q is not staged content", op.Source)
+	}
+	info, err := staged.Stat(op.Source)
+	if err != nil || info.IsRegular() && info.Links == 1 {
+		return nil // what is lost shows when it is placed
+	}
+	return errors.Join(fmt.Errorf("staged content of %q is not a file of its own", op.Path), staged.Remove(op.Source))
 }
 
 // auditDrop checks that a deletion is due.

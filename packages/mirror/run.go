@@ -108,18 +108,30 @@ func (r *Report) publish(ctx context.Context, j Job) error {
 	return s.clean()
 }
 
-// adopt copies a proposal and makes the copy safe.
+// maxProposal is several times what a list of the largest size comes to.
+const maxProposal = 8 << 30
+
+// adopt copies a proposal and makes the copy safe. What lies there need not be a
+// file: one who waits for a pipe waits for ever, and a link could lead to what
+// the one who made it may not read.
 func adopt(from, to string) error {
-	in, err := os.Open(from)
+	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrAudit, err)
 	}
 	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAudit, err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxProposal {
+		return fmt.Errorf("%w: it is no file, or has %d bytes", ErrAudit, info.Size())
+	}
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("adopt proposal: %w", err)
 	}
-	_, err = io.Copy(out, in)
+	_, err = io.CopyN(out, in, info.Size())
 	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
 		return fmt.Errorf("adopt proposal: %w", err)
 	}

@@ -18,6 +18,7 @@ type Info struct {
 	Nsec   uint32
 	Inode  uint64
 	Device uint64
+	Links  uint64
 	Ctime  int64 // nanoseconds since 1970
 }
 
@@ -39,7 +40,7 @@ type Entry struct {
 func infoOf(st *unix.Stat_t) Info {
 	return Info{
 		Mode: st.Mode, Size: st.Size, Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec), Inode: st.Ino, Device: st.Dev,
-		Ctime: st.Ctim.Nano(),
+		Links: uint64(st.Nlink), Ctime: st.Ctim.Nano(),
 	}
 }
 
