@@ -15,6 +15,7 @@
 package worker
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -72,8 +73,9 @@ type outcome struct {
 	Failed string // an error does not travel
 }
 
-// maxReply bounds what is read from a worker.
-const maxReply = 64 << 20
+// maxMessage bounds a message of a worker. How many there are says nothing: a
+// first synchronisation may report for days.
+const maxMessage = 4 << 20
 
 // FaultPhase begins the phase that a worker reports when it hangs as a test
 // ordered.
@@ -128,6 +130,10 @@ func run(ctx context.Context, command []string, task Task, progress func(status.
 	stop := context.AfterFunc(ctx, func() { p.Stop(stopGrace) })
 	defer stop()
 	res, err := listen(out, progress)
+	// It has said all. While it is there it could change what it has fetched, and
+	// nobody reads what it might still say.
+	late := time.AfterFunc(stopGrace, func() { p.Stop(stopGrace) })
+	defer late.Stop()
 	if werr := p.Wait(); werr != nil && errors.Is(err, errSilent) {
 		err = fmt.Errorf("worker: %w", werr)
 	}
@@ -139,15 +145,13 @@ func run(ctx context.Context, command []string, task Task, progress func(status.
 
 var errSilent = errors.New("worker ended without a word")
 
-// listen reads the worker's messages to the last.
+// listen reads the worker's messages, a line each, to the last.
 func listen(r io.Reader, progress func(status.Progress)) (message, error) {
-	d := json.NewDecoder(io.LimitReader(r, maxReply))
-	for {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxMessage)
+	for lines.Scan() {
 		var m message
-		if err := d.Decode(&m); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = errSilent
-			}
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			return message{}, fmt.Errorf("worker: %w", err)
 		}
 		switch {
@@ -159,6 +163,7 @@ func listen(r io.Reader, progress func(status.Progress)) (message, error) {
 			return message{}, errors.New(m.Error)
 		}
 	}
+	return message{}, fmt.Errorf("worker: %w", cmp.Or(lines.Err(), errSilent))
 }
 
 // Main is the worker: it reads its task from r and writes messages to w. enter

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -46,6 +47,9 @@ func TestMain(m *testing.M) {
 		select {}
 	case "babbles":
 		os.Stdout.WriteString("hello\n")
+	case "lingers":
+		os.Stdout.WriteString(`{"outcome":{"Files":7}}` + "\n")
+		select {}
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
 		select {}
@@ -137,6 +141,43 @@ func TestWorkersEnd(t *testing.T) {
 			t.Errorf("%s: error = %v, want one with %q", mood, err, want)
 		}
 	}
+}
+
+// A worker that has said its last word is not waited for.
+func TestWorkerLingers(t *testing.T) {
+	files, err := fetch(t, t.Context(), "lingers", newTask(t, "127.0.0.1:1"))
+	if err != nil || files != 7 {
+		t.Errorf("%d files, %v; want what it said", files, err)
+	}
+}
+
+// A first synchronisation may report for days.
+func TestManyMessages(t *testing.T) {
+	var said bytes.Buffer
+	line := `{"progress":{"phase":"fetch"` + strings.Repeat(" ", 1<<20) + "}}\n"
+	for range 100 {
+		said.WriteString(line)
+	}
+	said.WriteString(`{"outcome":{"Files":3}}` + "\n")
+	reports := 0
+	m, err := listen(&said, func(status.Progress) { reports++ })
+	if err != nil || m.Outcome == nil || m.Outcome.Files != 3 || reports != 100 {
+		t.Errorf("%d reports, %+v, %v", reports, m, err)
+	}
+}
+
+// FuzzListen hears what a worker that was taken over may say.
+func FuzzListen(f *testing.F) {
+	f.Add([]byte(`{"progress":{"phase":"list"}}` + "\n" + `{"outcome":{"Complete":true,"Failed":"x"}}`))
+	f.Add([]byte(`{"checked":{"Wrong":["a"]}}` + "\n"))
+	f.Add([]byte(`{"error":"refused"}` + "\n"))
+	f.Add([]byte("null\n{}\n"))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		m, err := listen(bytes.NewReader(said), func(status.Progress) {})
+		if err == nil && m.Outcome == nil && m.Checked == nil {
+			t.Errorf("neither an error nor a result of %q", said)
+		}
+	})
 }
 
 func TestWorkerIsStopped(t *testing.T) {
