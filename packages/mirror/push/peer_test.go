@@ -90,8 +90,8 @@ func (m *mosquitto) say(scheme string, config *tls.Config, topic string, heard <
 	}
 }
 
-// listening starts a node's side.
-func listening(t *testing.T, c Config) (heard chan string, ended chan error, stop context.CancelFunc) {
+// listenAs starts a node's side.
+func listenAs(t *testing.T, c Config) (heard chan string, ended chan error, stop context.CancelFunc) {
 	heard, ended = make(chan string, 1000), make(chan error, 1)
 	c.Client, c.Upstream, c.Retry = "node", "rsync.example.net", 200*time.Millisecond
 	c.Pushed = func(topic string) { heard <- topic }
@@ -114,7 +114,7 @@ func TestMosquitto(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMosquitto(t, tt.settings)
-			heard, ended, stop := listening(t, Config{Broker: m.addr, TLS: tt.config}) // the broker is not there yet
+			heard, ended, stop := listenAs(t, Config{Broker: m.addr, TLS: tt.config}) // the broker is not there yet
 			m.start()
 			for range 2 {
 				if got := m.say(tt.scheme, tt.config, "rsync/rsync.example.net/debian", heard); got != "debian" {

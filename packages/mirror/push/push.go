@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -54,23 +55,46 @@ func Listen(ctx context.Context, c Config) error {
 	o.SetConnectRetry(true).SetConnectRetryInterval(retry / 8).SetAutoReconnect(true).SetMaxReconnectInterval(retry)
 	o.SetKeepAlive(time.Minute).SetPingTimeout(20 * time.Second).SetConnectTimeout(20 * time.Second).SetWriteTimeout(20 * time.Second)
 	o.SetOrderMatters(false)
+	var on listening
 	o.SetOnConnectHandler(func(m mqtt.Client) {
-		m.Subscribe(filter, 0, func(_ mqtt.Client, msg mqtt.Message) { c.message(msg.Topic()) })
-		c.Log.Info("listening for pushes", "broker", c.Broker, "topic", filter)
+		m.Subscribe(filter, 0, func(_ mqtt.Client, msg mqtt.Message) { on.do(func() { c.message(msg.Topic()) }) })
+		on.do(func() { c.Log.Info("listening for pushes", "broker", c.Broker, "topic", filter) })
 	})
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
-		c.Log.Info("lost the push broker", "broker", c.Broker, "err", err)
+		on.do(func() { c.Log.Info("lost the push broker", "broker", c.Broker, "err", err) })
 	})
 	o.SetConnectionNotificationHandler(func(_ mqtt.Client, n mqtt.ConnectionNotification) {
 		if failed, ok := n.(mqtt.ConnectionNotificationBrokerFailed); ok && c.Refused != nil {
-			c.Refused(failed.Reason)
+			on.do(func() { c.Refused(failed.Reason) })
 		}
 	})
 	client := mqtt.NewClient(o)
 	client.Connect() // retries by itself
 	<-ctx.Done()
+	on.end()
 	client.Disconnect(0)
 	return context.Cause(ctx)
+}
+
+// listening lets callbacks through as long as Listen has not returned: goroutines
+// of the client may be behind.
+type listening struct {
+	mu    sync.Mutex
+	ended bool
+}
+
+func (l *listening) do(callback func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		callback()
+	}
+}
+
+func (l *listening) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
 }
 
 // address is the broker's URL.

@@ -111,3 +111,20 @@ func TestAddress(t *testing.T) {
 		}
 	}
 }
+
+// FuzzMessage hears what a broker may send: a topic of ours and a short name, or
+// nothing.
+func FuzzMessage(f *testing.F) {
+	f.Add("rsync/rsync.example.net/debian", "rsync.example.net:873")
+	f.Add("rsync/rsync.example.net/", "rsync.example.net")
+	f.Add("rsync//debian", "")
+	f.Add("rsync/2001:db8::1/debian", "[2001:db8::1]:873")
+	f.Fuzz(func(t *testing.T, topic, upstream string) {
+		c := Config{Upstream: upstream, Pushed: func(name string) {
+			if len(name) >= 128 || "rsync/"+hostOnly(upstream)+"/"+name != topic {
+				t.Errorf("topic %q of upstream %q pushed %q", topic, upstream, name)
+			}
+		}}
+		c.message(topic)
+	})
+}
