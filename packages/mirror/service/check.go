@@ -20,7 +20,9 @@ const checkLimit = 10 * time.Minute
 // the project: the next run will tell.
 func (k *keeper) check(ctx context.Context, whole bool) bool {
 	cfg, s := &k.service.cfg, &k.state
-	if ctx.Err() != nil || !whole && time.Since(s.LastCheck) < checkInterval {
+	// A check in the future was made by a clock that has been put right since.
+	recent := s.LastCheck.After(time.Now().Add(-checkInterval)) && !s.LastCheck.After(time.Now())
+	if ctx.Err() != nil || !whole && recent {
 		return false
 	}
 	check := k.checker()

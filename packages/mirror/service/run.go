@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/mirror"
@@ -198,7 +199,7 @@ func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
 		if r.Failed == nil {
 			s.ErrorMsg, s.Failures = "", 0
 		} else { // tolerated, and again tomorrow
-			s.ErrorMsg = fmt.Errorf("%w, published without: %w", mirror.ErrPart, r.Failed).Error()
+			s.ErrorMsg = oneLine(fmt.Errorf("%w, published without: %w", mirror.ErrPart, r.Failed))
 			cfg.Log.Warn(name+": incomplete", "err", s.ErrorMsg)
 		}
 		s.LastUpdate, s.Size, s.Files = r.Listed, r.Bytes, r.Outcome.Files
@@ -209,8 +210,28 @@ func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
 	case ctx.Err() != nil: // told to stop: no fault of the project
 		s.Status, s.ErrorMsg = status.Failed, "interrupted: "+context.Cause(ctx).Error()
 	default:
-		s.Status, s.ErrorMsg = status.Failed, err.Error()
+		s.Status, s.ErrorMsg = status.Failed, oneLine(err)
 		s.Failures++
 		cfg.Log.Warn(name+": failed", "err", err, "failures", s.Failures)
 	}
+}
+
+// longestReason bounds what is told of an error: upstream words part of it.
+const longestReason = 500
+
+// oneLine is an error for people, on consoles and pages, whoever has worded it.
+func oneLine(err error) string {
+	text := strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(err.Error(), "?"))
+	if len(text) > longestReason {
+		text = strings.ToValidUTF8(text[:longestReason], "") + "…"
+	}
+	return text
 }

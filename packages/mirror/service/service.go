@@ -122,6 +122,7 @@ func New(cfg Config) *Service {
 
 // Run works until the context ends.
 func (s *Service) Run(ctx context.Context) error {
+	s.inherit()
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
@@ -177,7 +178,7 @@ func (s *Service) recover(ctx context.Context) error {
 			k.recovered(job, res)
 			continue
 		}
-		k.state.ErrorMsg = err.Error()
+		k.state.ErrorMsg = oneLine(err)
 		k.judge(job)
 		k.save()
 		s.cfg.Log.Error(k.project.Name+": finishing an interrupted publish failed", "err", err)
@@ -188,8 +189,9 @@ func (s *Service) recover(ctx context.Context) error {
 // editions is the folder by which index files become valid together.
 func (s *Service) editions() string { return filepath.Join(s.cfg.Mirror, edition.Folder) }
 
-// forget removes stages, editions and states of projects that are not hosted any
-// more. Their trees stay for a while, see unhosted.
+// forget removes stages and editions of projects that are not hosted any more.
+// Their trees stay for a while, see unhosted; their states, by which one is known
+// again under another name, take no space.
 func (s *Service) forget() {
 	if len(s.keepers) == 0 {
 		return // more likely a configuration that cannot be read
@@ -200,7 +202,7 @@ func (s *Service) forget() {
 		return
 	}
 	for _, e := range entries {
-		if s.keepers[e.Name()] == nil {
+		if s.keepers[e.Name()] == nil && !s.unfinished(e.Name()) {
 			if err := os.RemoveAll(filepath.Join(s.cfg.Stage, e.Name())); err != nil {
 				s.cfg.Log.Warn("cleaning the stage", "err", err)
 			}

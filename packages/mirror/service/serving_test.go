@@ -31,11 +31,7 @@ func interrupt(t *testing.T) *interrupted {
 	i := &interrupted{t: t, upstream: &mirrortest.Upstream{Dir: filepath.Join(mirrortest.TempDir(t), "upstream")}}
 	i.cfg = newConfig(t, nil, "demo")
 	i.cfg.Grace = 24 * time.Hour
-	i.cfg.Fetch = func(ctx context.Context, j mirror.Job) (mirror.Outcome, error) {
-		j.Dial = func(context.Context) (mirror.Upstream, error) { return i.upstream, nil }
-		out, err := mirror.Fetch(ctx, j)
-		return out, errors.Join(err, i.after())
-	}
+	i.cfg.Fetch = i.fetch
 	i.after = func() error { return nil }
 	mirrortest.Make(t, i.upstream.Dir, "pool/a: a", "pool/c: c", "pool/d: d", "pool/e: e", "pool/old: old", "dists/x/InRelease: one")
 	i.run(i.start(), true)
@@ -43,6 +39,13 @@ func interrupt(t *testing.T) *interrupted {
 	i.after = func() error { mirrortest.Make(t, i.cfg.Mirror, obstacle+"/in/the/way: x"); return nil }
 	i.run(i.start(), false)
 	return i
+}
+
+// fetch fetches from the upstream in this process.
+func (i *interrupted) fetch(ctx context.Context, j mirror.Job) (mirror.Outcome, error) {
+	j.Dial = func(context.Context) (mirror.Upstream, error) { return i.upstream, nil }
+	out, err := mirror.Fetch(ctx, j)
+	return out, errors.Join(err, i.after())
 }
 
 // start is the keeper of a service just started.
