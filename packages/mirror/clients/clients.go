@@ -3,9 +3,11 @@
 //
 // Three mirrors follow the same upstream, each told of every version at once: ours (package
 // mirror, served with editions), `rsync -a --delete`, and the two-stage recipe
-// (packages first, then everything with deletions). All are served by httpd. With
-// each work apt with and without by-hash, dnf and pacman, over and over: fetch the
-// index, then download what it names. A failure is a program's own: its exit code.
+// (packages first, then everything with deletions). All are served by httpd, and
+// by rsync: ours by our daemon, the others by rsync's own. With each work apt with
+// and without by-hash, dnf and pacman, over and over: fetch the index, then download
+// what it names; and a further mirror with rsync, which must each time get one
+// version of everything. Else a failure is a program's own: its exit code.
 //
 // Promise: nothing of this computer's own package managers is touched; every one
 // works in a folder of its own. Needs Debian's apt, dpkg, dnf, createrepo-c, rpm,
@@ -59,7 +61,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 		return nil, err
 	}
 	defer daemon.Stop()
-	w := &work{Options: o, up: up, next: make(chan struct{}, 1)}
+	w := &work{Options: o, up: up, next: make(chan struct{}, 1), pushed: make(chan struct{})}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w.fail = func(err error) { cancel(err) }
@@ -85,14 +87,19 @@ type work struct {
 	next   chan struct{}   // a client has done a round
 	pushes []chan struct{} // one for each mirror
 
-	mu    sync.Mutex
-	loops []*loop
+	mu     sync.Mutex
+	loops  []*loop
+	pushed chan struct{} // closed by the next push
 }
+
+// burst is how many rounds a client does after a push while slower ones do theirs.
+const burst = 20
 
 // loop is one client with one mirror.
 type loop struct {
 	Result
 	since int // rounds since the last version
+	laps  int // rounds since the last push
 }
 
 // start lets a mirror and its clients run until the context ends.
@@ -100,7 +107,7 @@ func (w *work) start(ctx context.Context, m *mirrorWay) error {
 	if err := m.sync(ctx); err != nil {
 		return fmt.Errorf("%s: first run: %w", m.name, err)
 	}
-	url, err := m.serve(ctx, w.Log)
+	at, err := m.serve(ctx, w.Log)
 	if err != nil {
 		return err
 	}
@@ -112,7 +119,7 @@ func (w *work) start(ctx context.Context, m *mirrorWay) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		round, err := c.prepare(dir, url)
+		round, err := c.prepare(dir, at)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -143,6 +150,13 @@ func (w *work) follow(ctx context.Context, m *mirrorWay, pushes <-chan struct{})
 
 // push tells the mirrors of a version.
 func (w *work) push() {
+	w.mu.Lock()
+	for _, l := range w.loops {
+		l.laps = 0
+	}
+	close(w.pushed)
+	w.pushed = make(chan struct{})
+	w.mu.Unlock()
 	for _, p := range w.pushes {
 		select {
 		case p <- struct{}{}:
@@ -158,19 +172,33 @@ func (w *work) repeat(ctx context.Context, l *loop, round func(context.Context) 
 		if ctx.Err() != nil {
 			return
 		}
-		w.mu.Lock()
-		l.Rounds++
-		l.since++
-		if err != nil {
-			l.Failed++
-			l.Example = err.Error()
-		}
-		w.mu.Unlock()
+		pushed, rest := w.count(l, err)
 		select {
 		case w.next <- struct{}{}:
 		default:
 		}
+		if !rest {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-pushed:
+		}
 	}
+}
+
+// count notes a round, and says whether the client may rest until a push.
+func (w *work) count(l *loop, err error) (pushed <-chan struct{}, rest bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.Rounds++
+	l.since++
+	l.laps++
+	if err != nil {
+		l.Failed++
+		l.Example = err.Error()
+	}
+	return w.pushed, l.laps >= burst
 }
 
 // versions brings one version out after the other, each when every client has

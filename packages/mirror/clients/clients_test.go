@@ -8,7 +8,7 @@ import (
 	"micromirror/packages/mirror/mirrortest"
 )
 
-// TestRealClients lets apt, dnf and pacman work with the three mirrors while
+// TestRealClients lets apt, dnf, pacman and rsync work with the three mirrors while
 // upstream changes. With ours none may fail but apt without by-hash, which asks
 // for two files under names that outlive their content: caught between them, it
 // has to try again, whatever a mirror does.
@@ -29,8 +29,8 @@ func TestRealClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d versions\n%s", versions, table.String())
-	if len(results) != 12 {
-		t.Errorf("%d results, want 12", len(results))
+	if len(results) != 15 {
+		t.Errorf("%d results, want 15", len(results))
 	}
 	for _, r := range results {
 		if r.Rounds < versions {

@@ -94,6 +94,7 @@ func (m *mirrorWay) ourWay(addr string, log *slog.Logger) func(context.Context) 
 		Index: []string{"dists/**", "repodata/**", "*.db", "*.files"}, Top: []string{"Release", "repomd.xml"},
 	})
 	gone := map[string]time.Time{}
+	states := filepath.Join(m.dir, "state")
 	return func(ctx context.Context) error {
 		r, err := mirror.Run(ctx, mirror.Job{
 			Project: p, Tree: filepath.Join(m.dir, "mirror", path), Stage: filepath.Join(m.dir, "stage", path),
@@ -102,20 +103,43 @@ func (m *mirrorWay) ourWay(addr string, log *slog.Logger) func(context.Context) 
 			Progress: func(status.Progress) {}, Recovered: func(publish.Result) {},
 		}, mirror.Fetch)
 		gone = r.Gone
-		return err
+		if !r.Published {
+			return err
+		}
+		// By this the servers learn of it.
+		state := status.State{Name: path, Status: status.Idle, Serving: true, LastChange: time.Now()}
+		return errors.Join(err, os.MkdirAll(states, 0o755), state.Save(states))
 	}
 }
 
-// serve serves the tree over HTTP until the context ends.
-func (m *mirrorWay) serve(ctx context.Context, log *slog.Logger) (url string, err error) {
+// serve serves the tree over HTTP and rsync until the context ends.
+func (m *mirrorWay) serve(ctx context.Context, log *slog.Logger) (at addresses, err error) {
+	config := &node.Config{Fleet: node.Fleet{Projects: map[string]project.Project{path: project.Complete(path, project.Project{})}}}
+	config.Node.Projects = []string{path}
+	if at.http, err = m.serveHTTP(ctx, config, log); err != nil {
+		return at, err
+	}
+	if m.name == Ours {
+		at.rsync, err = m.serveModules(ctx, config, log)
+		return at, err
+	}
+	daemon, err := serveRsync(ctx, filepath.Join(m.dir, "rsyncd"), filepath.Join(m.dir, "mirror", path))
+	if err != nil {
+		return at, err
+	}
+	context.AfterFunc(ctx, daemon.Stop)
+	at.rsync = daemon.url
+	return at, nil
+}
+
+// serveHTTP serves the tree over HTTP until the context ends.
+func (m *mirrorWay) serveHTTP(ctx context.Context, config *node.Config, log *slog.Logger) (url string, err error) {
 	dirs := httpd.Dirs{Root: filepath.Join(m.dir, "mirror"), State: filepath.Join(m.dir, "state"), Run: filepath.Join(m.dir, "run"), Logs: filepath.Join(m.dir, "logs")}
 	for _, dir := range []string{filepath.Join(dirs.Root, edition.Folder), dirs.State, filepath.Join(dirs.Run, "syncd"), dirs.Logs} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return "", err
 		}
 	}
-	config := &node.Config{Fleet: node.Fleet{Projects: map[string]project.Project{path: project.Complete(path, project.Project{})}}}
-	config.Node.Projects = []string{path}
 	site, journal, err := httpd.NewSite(ctx, config, dirs, log)
 	if err != nil {
 		return "", err

@@ -15,15 +15,19 @@ type program struct {
 	name string
 	// prepare sets it up in a folder of its own for a mirror and returns one round
 	// of work with it.
-	prepare func(dir, url string) (func(context.Context) error, error)
+	prepare func(dir string, at addresses) (func(context.Context) error, error)
 }
+
+// addresses are where a mirror is reached.
+type addresses struct{ http, rsync string }
 
 func programs() []program {
 	return []program{
-		{"apt", func(dir, url string) (func(context.Context) error, error) { return apt(dir, url, "yes") }},
-		{"apt without by-hash", func(dir, url string) (func(context.Context) error, error) { return apt(dir, url, "no") }},
-		{"dnf", dnf},
-		{"pacman", pacman},
+		{"apt", func(dir string, at addresses) (func(context.Context) error, error) { return apt(dir, at.http, "yes") }},
+		{"apt without by-hash", func(dir string, at addresses) (func(context.Context) error, error) { return apt(dir, at.http, "no") }},
+		{"dnf", func(dir string, at addresses) (func(context.Context) error, error) { return dnf(dir, at.http) }},
+		{"pacman", func(dir string, at addresses) (func(context.Context) error, error) { return pacman(dir, at.http) }},
+		{"rsync", mirrorOn},
 	}
 }
 
