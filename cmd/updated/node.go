@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"micromirror/packages/certificate"
 	"micromirror/packages/daemon"
 	"micromirror/packages/disk"
 	"micromirror/packages/health"
@@ -130,7 +131,8 @@ func kept() []supervise.Kept {
 	return []supervise.Kept{
 		{Dir: layout.NodeDir, Mode: 0o644, Only: []string{node.NodeFile, node.FleetFile, node.RootFile}},
 		{Dir: layout.NodeDir, Mode: 0o600, Only: []string{node.KeyFile, node.SecretFile}},
-		{Prefix: "acme/", Dir: layout.AcmeDir, UID: layout.AcmeD, Mode: 0o600},
+		// Not order.json: one that is over must not come back.
+		{Prefix: "acme/", Dir: layout.AcmeDir, UID: layout.AcmeD, Mode: 0o600, PEM: true, Only: []string{"account.key", certificate.File, "attempts.json"}},
 		{Prefix: "update/", Dir: layout.StateDir + "/updated", Mode: 0o644, Only: []string{"supervise.json", "update.json", "boot.json"}},
 	}
 }

@@ -2,7 +2,9 @@ package supervise
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,6 +27,9 @@ type Kept struct {
 	UID    int // owner of what is restored
 	Mode   fs.FileMode
 	Only   []string // these files; all if empty
+	// PEM says that what is not JSON is keys and certificates in PEM form, so that
+	// damage shows.
+	PEM bool
 }
 
 // maxKept bounds one file: an identity is small.
@@ -35,21 +40,49 @@ func (k Kept) wants(name string) bool {
 }
 
 // usable reports whether a file's content is worth keeping.
-func usable(name string, content []byte) bool {
-	return len(content) > 0 && (path.Ext(name) != ".json" || json.Valid(content))
+func (k Kept) usable(name string, content []byte) bool {
+	switch {
+	case len(content) == 0:
+		return false
+	case path.Ext(name) == ".json":
+		return json.Valid(content)
+	}
+	return !k.PEM || wholePEM(content)
 }
 
-// Restore writes back the files that are missing on /perm, or that are not
-// even JSON although their name says so. It returns the names of those restored.
+// wholePEM reports whether there is nothing but keys and certificates.
+func wholePEM(content []byte) bool {
+	for len(bytes.TrimSpace(content)) > 0 {
+		block, rest := pem.Decode(content)
+		if block == nil || !bytes.HasPrefix(content, []byte("-----BEGIN ")) {
+			return false
+		}
+		var err error
+		switch block.Type {
+		case "CERTIFICATE":
+			_, err = x509.ParseCertificate(block.Bytes)
+		case "PRIVATE KEY":
+			_, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+		}
+		if err != nil {
+			return false
+		}
+		content = rest
+	}
+	return true
+}
+
+// Restore writes back the files that are missing on /perm, or that are
+// damaged for everybody to see. It returns the names of those restored.
 func Restore(set identity.Set, kept []Kept) (restored []string, err error) {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(set)) {
 		k, name, ok := keptBy(kept, key)
-		if !ok || !usable(name, set[key]) {
+		if !ok || !k.usable(name, set[key]) {
 			continue
 		}
 		file := filepath.Join(k.Dir, name)
-		if old, err := os.ReadFile(file); err == nil && usable(name, old) {
+		if old, err := os.ReadFile(file); err == nil && k.usable(name, old) {
 			continue
 		}
 		if err := k.write(name, set[key]); err != nil {
@@ -139,7 +172,7 @@ func (k Kept) collect(set identity.Set) error {
 		if err != nil {
 			return err
 		}
-		if usable(f.Name(), content) {
+		if k.usable(f.Name(), content) {
 			set[k.Prefix+f.Name()] = content
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"micromirror/packages/authority"
 	"micromirror/packages/disk"
 	"micromirror/packages/identity"
 	"micromirror/packages/slot"
@@ -234,6 +235,44 @@ func TestIdentityComesBackToANewPerm(t *testing.T) {
 	}
 	if set, err := identity.Read(dev); err != nil || len(set) != 3 || !strings.Contains(string(set["fleet.json"]), "newer") {
 		t.Errorf("set = %q, %v", set, err)
+	}
+}
+
+// A certificate that the disk has damaged neither spoils the second copy nor keeps
+// it away.
+func TestDamagedCertificateComesBack(t *testing.T) {
+	ca, err := authority.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := ca.Issue(time.Now().Add(time.Hour), "node.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev, dir := partition(t), t.TempDir()
+	kept := []Kept{{Prefix: "acme/", Dir: dir, UID: os.Getuid(), Mode: 0o600, PEM: true}}
+	for name, content := range map[string]string{
+		"half": string(good[:len(good)/2]), "noise": "\x00\xff", "a page of zeros": string(make([]byte, 4096)),
+		"a letter": strings.Replace(string(good), "MI", "MJ", 1), "something before": "x\n" + string(good),
+	} {
+		put(t, dir, map[string]string{"certificate.pem": string(good), "order.json": "{}"})
+		if _, err := Refresh(dev, kept); err != nil {
+			t.Fatal(err)
+		}
+		put(t, dir, map[string]string{"certificate.pem": content})
+		if written, err := Refresh(dev, kept); err != nil || written {
+			t.Errorf("%s: kept: %v, %v", name, written, err)
+		}
+		set, err := identity.Read(dev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if restored, err := Restore(set, kept); err != nil || len(restored) != 1 {
+			t.Errorf("%s: restored %v, %v", name, restored, err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, "certificate.pem")); err != nil || string(got) != string(good) {
+			t.Errorf("%s: %v, got %q", name, err, got)
+		}
 	}
 }
 
