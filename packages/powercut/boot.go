@@ -69,13 +69,16 @@ func bootAll(ctx context.Context, o Options, runs []*run) {
 // try boots a cut and remembers what became of it.
 func (r *run) try(ctx context.Context, c Cut) {
 	start := time.Now()
-	problem := r.boot(ctx, c)
+	problem, err := r.boot(ctx, c)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.state
 	switch {
 	case ctx.Err() != nil: // nothing is known about this cut
 		r.failed = context.Cause(ctx)
+		return
+	case err != nil:
+		r.failed = err
 		return
 	case problem == nil:
 		s.Survived++
@@ -86,9 +89,7 @@ func (r *run) try(ctx context.Context, c Cut) {
 	}
 	s.Tried[c.String()] = true
 	s.Booted++
-	if err := r.save(); err != nil {
-		r.failed = err
-	}
+	r.failed = errors.Join(r.failed, r.save())
 }
 
 // chosen lists the cuts to boot: one for each thing that the loader can see, then
@@ -126,24 +127,25 @@ func (r *run) chosen(boots int) []Cut {
 // a slot included.
 const bootLimit = 30 * time.Minute
 
-func (r *run) boot(ctx context.Context, c Cut) error {
+// boot starts a machine from a cut. The problem is the node's, the error is not.
+func (r *run) boot(ctx context.Context, c Cut) (problem, err error) {
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	path := filepath.Join(r.dir, fmt.Sprintf(bootFile, c))
 	defer os.Remove(path)
 	m := newPlayer(r.disk, nil).at(c)
 	if err := m.extract(path, extent{0, r.disk.size}); err != nil {
-		return err
+		return nil, err
 	}
 	config := r.Machine
 	config.Name, config.Disk, config.Size = "powercut-"+r.Name, path, 0
 	machine, err := vm.Launch(ctx, r.Machines, config)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer machine.Close()
-	if err := r.Survive(ctx, machine); err != nil {
-		return errors.Join(err, machine.Keep(filepath.Join(r.Dir, "bad", r.Name+" "+c.String())))
+	defer func() { err = errors.Join(err, machine.Close()) }()
+	if problem := r.Survive(ctx, machine); problem != nil {
+		return errors.Join(problem, machine.Keep(filepath.Join(r.Dir, "bad", r.Name+" "+c.String()))), nil
 	}
-	return nil
+	return nil, nil
 }

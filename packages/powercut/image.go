@@ -163,7 +163,12 @@ func (m *image) extract(path string, e extent) (err error) {
 	if err := f.Truncate(e.Size); err != nil {
 		return err
 	}
-	if err := vm.CopyData(m.d.base, f, e.Offset, e.Size); err != nil {
+	base, err := os.Open(m.d.base.Name()) // at a place of its own: others may copy at the same time
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	if err := vm.CopyData(base, f, e.Offset, e.Size); err != nil {
 		return fmt.Errorf("extract %d bytes at %d: %w", e.Size, e.Offset, err)
 	}
 	for at := e.Offset; at < e.end(); at += sectorSize {
