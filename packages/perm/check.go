@@ -1,7 +1,6 @@
 package perm
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +88,7 @@ func Check(ctx context.Context, dev, e2fsck string, ping func()) (Outcome, error
 func pass(ctx context.Context, limit time.Duration, ping func(), e2fsck, mode, dev string) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var out bytes.Buffer
+	var out tail
 	// -E no_optimize_extents: time is spent on repairs only.
 	cmd := exec.CommandContext(ctx, e2fsck, mode, "-E", "no_optimize_extents", dev)
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -107,7 +106,7 @@ func pass(ctx context.Context, limit time.Duration, ping func(), e2fsck, mode, d
 			ping()
 		case err := <-done:
 			ping()
-			return judge(mode, cmd.ProcessState.ExitCode(), err, out.String())
+			return judge(mode, cmd.ProcessState.ExitCode(), err, string(out))
 		case <-ctx.Done():
 			waitKilled(done, tick.C, ping)
 			return Bad, fmt.Errorf("e2fsck %s: %w", mode, context.Cause(ctx))
@@ -144,4 +143,14 @@ func judge(mode string, code int, err error, out string) (Outcome, error) {
 	}
 	out = strings.TrimSpace(out)
 	return Bad, fmt.Errorf("e2fsck %s: %w: %s", mode, err, out[max(0, len(out)-outputTail):])
+}
+
+// tail keeps the end of what is written to it: about a file system that is
+// garbage e2fsck has more to say than fits into memory.
+type tail []byte
+
+func (t *tail) Write(p []byte) (int, error) {
+	*t = append(*t, p[max(0, len(p)-outputTail):]...)
+	*t = append((*t)[:0], (*t)[max(0, len(*t)-outputTail):]...)
+	return len(p), nil
 }

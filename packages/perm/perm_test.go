@@ -414,6 +414,23 @@ func TestPassEndsAtItsLimit(t *testing.T) {
 	}
 }
 
+// A file system that is all garbage makes e2fsck say a line about each inode.
+func TestOfALongOutputTheEndIsKept(t *testing.T) {
+	const length = 1 << 20
+	_, err := Check(t.Context(), "/dev/x", script(t, "head -c 1048576 /dev/zero | tr '\\0' x; echo the end; exit 4"), func() {})
+	if err == nil || !strings.Contains(err.Error(), "xxxthe end") || len(err.Error()) > 4*outputTail {
+		t.Errorf("the error does not end as the output does, or is longer: %.100q", err)
+	}
+	var out tail
+	for range length / 1024 {
+		out.Write(make([]byte, 1024))
+	}
+	out.Write([]byte("the end"))
+	if len(out) != outputTail || cap(out) > 4*outputTail || !strings.HasSuffix(string(out), "\x00the end") {
+		t.Errorf("%d bytes kept in %d", len(out), cap(out))
+	}
+}
+
 func TestOutcomeText(t *testing.T) {
 	got := []string{Bad.String(), Clean.String(), Repaired.String()}
 	if !slices.Equal(got, []string{"bad", "clean", "repaired"}) {
