@@ -87,7 +87,8 @@ func repairAndGrow(f file, sectors uint64) (_ *Table, changed bool, err error) {
 }
 
 // update writes what differs from t: first the backup, then, when that is on the
-// disk, the primary copy. At any moment one of the two is complete.
+// disk, the primary copy. At any moment one of the two is complete. A sector that
+// cannot be read is written: the disk puts another in its place.
 func update(f file, t *Table) (changed bool, err error) {
 	for _, part := range []struct {
 		data []byte
@@ -97,11 +98,7 @@ func update(f file, t *Table) (changed bool, err error) {
 		{t.primary(), SectorSize},
 		{protectiveMBR(t.Sectors), mbrOffset},
 	} {
-		d, err := differs(f, part.data, part.off)
-		if err != nil {
-			return changed, fmt.Errorf("compare partition table: %w", err)
-		}
-		if !d {
+		if same(f, part.data, part.off) {
 			continue
 		}
 		if err := writeSynced(f, part.data, part.off); err != nil {

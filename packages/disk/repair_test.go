@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -242,4 +243,50 @@ func sameDisk(a, b *cutDisk, sectors uint64) bool {
 		}
 	}
 	return true
+}
+
+// badSectors is a disk whose sectors cannot be read until they are written.
+type badSectors struct {
+	*os.File
+	bad map[int64]bool
+}
+
+func (d *badSectors) touches(off int64, n int, f func(sector int64)) {
+	for s := range d.bad {
+		if s*SectorSize < off+int64(n) && (s+1)*SectorSize > off {
+			f(s)
+		}
+	}
+}
+
+func (d *badSectors) ReadAt(b []byte, off int64) (n int, err error) {
+	d.touches(off, len(b), func(int64) { err = syscall.EIO })
+	if err != nil {
+		return 0, err
+	}
+	return d.File.ReadAt(b, off)
+}
+
+func (d *badSectors) WriteAt(b []byte, off int64) (int, error) {
+	d.touches(off, len(b), func(s int64) { delete(d.bad, s) })
+	return d.File.WriteAt(b, off)
+}
+
+func TestUnreadableSectorsAreWritten(t *testing.T) {
+	const last = testSize/SectorSize - 1
+	for _, bad := range [][]int64{{0}, {1}, {33}, {last}, {last - 32}, {0, 1, 2}, {0, last}} {
+		f, want := testImage(t, testSize)
+		d := &badSectors{f, map[int64]bool{}}
+		for _, s := range bad {
+			d.bad[s] = true
+		}
+		if _, changed, err := repairAndGrow(d, last+1); err != nil || !changed || len(d.bad) > 0 {
+			t.Errorf("sectors %v: changed %v, error %v, still bad %v", bad, changed, err, d.bad)
+		}
+		got, err := readBackup(f, last+1)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("sectors %v: backup (-want +got): %v\n%s", bad, err, diff)
+		}
+		checkByPeers(t, f.Name())
+	}
 }

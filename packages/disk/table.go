@@ -207,11 +207,9 @@ func protectiveMBR(sectors uint64) []byte {
 
 const mbrOffset = 446
 
-// differs reports whether the disk holds other bytes than want at off.
-func differs(r io.ReaderAt, want []byte, off int64) (bool, error) {
+// same reports whether the disk can be read at off and holds want there.
+func same(r io.ReaderAt, want []byte, off int64) bool {
 	got := make([]byte, len(want))
-	if _, err := r.ReadAt(got, off); err != nil {
-		return false, err
-	}
-	return !bytes.Equal(got, want), nil
+	_, err := r.ReadAt(got, off)
+	return err == nil && bytes.Equal(got, want)
 }
