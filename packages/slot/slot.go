@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ func List(esp string) ([]Entry, error) {
 		if !strings.HasSuffix(f.Name(), ".conf") || strings.HasPrefix(f.Name(), ".") {
 			continue // the loader ignores it, too
 		}
-		body, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		body, err := readStart(filepath.Join(dir, f.Name()))
 		if err == nil {
 			var e Entry
 			if e, err = ParseEntry(f.Name(), body); err == nil {
@@ -41,6 +42,17 @@ func List(esp string) ([]Entry, error) {
 	}
 	slices.SortFunc(entries, compare)
 	return entries, errors.Join(problems...)
+}
+
+// readStart reads as much of a file as can be an entry, and a byte more: a damaged
+// file system may give it a size of gigabytes.
+func readStart(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxBody+1))
 }
 
 // compare is the order in which systemd-boot lists entries of equal sort-key and
@@ -167,7 +179,8 @@ func tidy(esp string, n Name, keep string) error {
 		if name == keep || !strings.HasPrefix(strings.TrimPrefix(name, "."), n.Dir()) {
 			continue
 		}
-		if err := durable.Remove(filepath.Join(dir, name)); err != nil {
+		// All of it: damage may have made a directory of the file.
+		if err := errors.Join(os.RemoveAll(filepath.Join(dir, name)), durable.SyncDir(dir)); err != nil {
 			return fmt.Errorf("remove boot entry: %w", err)
 		}
 	}

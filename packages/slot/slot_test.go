@@ -194,6 +194,30 @@ func TestListReportsDamagedEntries(t *testing.T) {
 	}
 }
 
+// What a damaged FAT can make of an entry's file does not keep the slots from
+// being read and put in order.
+func TestDamagedFilesOfEntries(t *testing.T) {
+	esp := makeESP(t, file{"slot-b", 1}, file{"slot-a+4-1", 2})
+	const huge, dir = "slot-a+2.conf", "slot-a+1.conf"
+	write(t, esp, huge, "title x\n")
+	if err := os.Truncate(filepath.Join(esp, EntriesDir, huge), 8<<40); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(esp, EntriesDir, dir, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := List(esp)
+	if err == nil || !strings.Contains(err.Error(), huge) || !strings.Contains(err.Error(), dir) || len(entries) != 2 {
+		t.Errorf("error %v, entries %+v", err, entries)
+	}
+	if armed, err := Rearm(esp, A); !armed || err != nil {
+		t.Errorf("Rearm = %v, %v", armed, err)
+	}
+	if diff := cmp.Diff([]string{"slot-a+5", "slot-b"}, names(t, esp)); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
 func TestRearmWithoutEntries(t *testing.T) {
 	if _, err := Rearm(makeESP(t), A); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
