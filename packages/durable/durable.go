@@ -5,7 +5,9 @@
 // The order is: temporary file in the same directory, fsync, rename, fsync of
 // the directory (rename(2), fsync(2)). On vfat syncfs(2) alone does not flush
 // the disk's cache, which is why SyncDir exists beside SyncFS and Barrier does
-// both. On failure the temporary file is removed and the old content stays.
+// both. On failure the temporary file is removed and the old content stays, unless
+// it was the very last step that failed: then it is the new content that may not
+// survive a power cut.
 package durable
 
 import (
