@@ -22,8 +22,11 @@ import (
 // kernelOptions is the command line of every slot but for what names its root.
 // The kernel falls back to the backup partition table only when told "gpt".
 // Without mptcp, because Go listens with it where it can and landlock's port rules
-// do not cover it.
-const kernelOptions = "gpt ro console=tty0 console=ttyS0,115200 panic=5 oops=panic printk.devkmsg=on sysctl.net.mptcp.enabled=0"
+// do not cover it. Without huge pages: each of a dozen small processes would take
+// megabytes that it does not need, and the kernel would keep some 60 MiB free to
+// make more.
+const kernelOptions = "gpt ro console=tty0 console=ttyS0,115200 panic=5 oops=panic printk.devkmsg=on " +
+	"sysctl.net.mptcp.enabled=0 transparent_hugepage=never"
 
 // The Debian packages that an image is made of. 262 is the first systemd-boot
 // that survives a kernel it cannot load.
