@@ -1,8 +1,9 @@
 // Package acme gets the node's certificate from a certificate authority and
 // renews it (RFC 8555), with nobody to help it.
 //
-// One certificate for all of the node's names. It is asked for when there is none,
-// when the names have changed and when two thirds of its life are over, a little
+// One certificate for all of the node's names. A further name that cannot be proven,
+// because it leads elsewhere, is left out and tried again after a day, so that it
+// costs the others nothing. It is asked for when there is none, when the names have changed and when two thirds of its life are over, a little
 // earlier or later on each node. Names are proven by HTTP-01: the answer to a
 // challenge is a file in a volatile directory that httpd reads. The step-by-step
 // client of golang.org/x/crypto/acme is used and not its autocert, which makes a
@@ -68,6 +69,7 @@ type Manager struct {
 	Config
 	cert   *tls.Certificate
 	budget *budget
+	names  []string // of Names, those that can be proven
 	status certificate.Status
 	told   string // the last line on the console
 	early  bool   // the network is not up yet: no news to anybody
@@ -85,6 +87,7 @@ func New(c Config) (*Manager, error) {
 		}
 	}
 	m := &Manager{Config: c, budget: readBudget(filepath.Join(c.Dir, attemptsFile), c.Log)}
+	m.names, _ = m.budget.provable(m.Names, time.Now())
 	m.load()
 	return m, nil
 }
@@ -129,6 +132,7 @@ func (m *Manager) step(ctx context.Context) time.Duration {
 	if m.cert == nil {
 		m.load() // the second copy may have been put back
 	}
+	m.names, m.status.Incomplete = m.budget.provable(m.Names, now)
 	m.status.LastAttempt = m.budget.last()
 	if due := m.due(now); due > 0 {
 		m.status.NextAttempt = now.Add(due)
@@ -178,7 +182,7 @@ const attemptTime = 5 * time.Minute
 
 // due returns in how long the certificate has to be replaced.
 func (m *Manager) due(now time.Time) time.Duration {
-	if m.cert == nil || !covers(m.cert.Leaf, m.Names) || now.Before(m.cert.Leaf.NotBefore) {
+	if m.cert == nil || !covers(m.cert.Leaf, m.names) || now.Before(m.cert.Leaf.NotBefore) {
 		return 0
 	}
 	leaf := m.cert.Leaf

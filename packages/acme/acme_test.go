@@ -236,6 +236,41 @@ func TestNameThatIsNotOurs(t *testing.T) {
 	}
 }
 
+// An alias that leads elsewhere costs one attempt, and not the certificate.
+func TestAliasThatIsNotOurs(t *testing.T) {
+	n := newNode(t, pebble.Config{Elsewhere: []string{"alias.example.org"}})
+	own := n.config.Names
+	n.config.Names = append([]string{own[0], "alias.example.org"}, own[1:]...)
+	status := n.step()
+	if status.State != certificate.None || !strings.Contains(status.Reason, "alias.example.org: not proven") {
+		t.Errorf("first: %+v", status)
+	}
+	m := n.manager()
+	m.budget.Failures = 0 // as if the pause were over
+	m.Step(t.Context())
+	status = certificate.ReadStatus(filepath.Join(n.config.Volatile, statusFile))
+	if words := status.Words(time.Now()); status.State != certificate.Valid || !strings.HasPrefix(words, "certificate lacks alias.example.org: not proven") {
+		t.Errorf("second: %q, %+v", words, status)
+	}
+	if due := m.due(time.Now()); due == 0 {
+		t.Error("asks again at once")
+	}
+	n.config.Names = own
+	n.certificate()
+}
+
+func TestProvable(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	var b budget
+	for name, at := range map[string]time.Time{"own": now, "fresh": now, "old": now.Add(-day), "future": now.Add(time.Hour)} {
+		b.refuse(name, "wrong", at)
+	}
+	names, why := b.provable([]string{"own", "fresh", "old", "future", "new"}, now)
+	if d := cmp.Diff([]string{"own", "old", "future", "new"}, names); d != "" || why != "fresh: wrong" {
+		t.Errorf("%q; -want +got:\n%s", why, d)
+	}
+}
+
 func TestNothingIsAskedFor(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*Config)

@@ -27,8 +27,42 @@ type budget struct {
 	// Failures is how many in a row have failed, Reason why the last one did.
 	Failures int    `json:"failures"`
 	Reason   string `json:"reason,omitempty"`
+	// Refused are the names that could not be proven.
+	Refused map[string]refusal `json:"refused,omitempty"`
 
 	file string
+}
+
+// refusal is when and why a name could not be proven.
+type refusal struct {
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`
+}
+
+// refuse leaves a name out for a day.
+func (b *budget) refuse(name, reason string, now time.Time) {
+	if b.Refused == nil {
+		b.Refused = map[string]refusal{}
+	}
+	b.Refused[name] = refusal{now.UTC(), reason}
+}
+
+// provable returns the names that a certificate can be had for, and says why others
+// are left out. The first one, the node's own, always counts. A refusal of the
+// future was made with another clock and is over.
+func (b *budget) provable(names []string, now time.Time) (provable []string, why string) {
+	for i, name := range names {
+		r, refused := b.Refused[name]
+		if age := now.Sub(r.At); i == 0 || !refused || age < 0 || age >= day {
+			provable = append(provable, name)
+			continue
+		}
+		if why != "" {
+			why += "; "
+		}
+		why += name + ": " + r.Reason
+	}
+	return provable, why
 }
 
 // readBudget reads the count. One that is damaged is taken for used up, once: the
@@ -47,6 +81,9 @@ func readBudget(file string, log *slog.Logger) *budget {
 		*b = budget{file: file, Reason: "the count of attempts was damaged"}
 		for range Most {
 			b.Attempts = append(b.Attempts, time.Now())
+		}
+		if err := b.write(); err != nil {
+			log.Error("attempts", "err", err)
 		}
 		return b
 	}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/acme"
+
+	"micromirror/packages/certificate"
 )
 
 // requestTime bounds one request to the authority.
@@ -96,7 +98,7 @@ func (m *Manager) issue(ctx context.Context) error {
 // resume finds the order under way at the authority, nil if it is of no use.
 func (m *Manager) resume(ctx context.Context, c *acme.Client) (*order, crypto.Signer, *acme.Order) {
 	noted := m.readOrder()
-	if noted == nil || noted.Directory != m.Directory || !slices.Equal(noted.Names, m.Names) {
+	if noted == nil || noted.Directory != m.Directory || !slices.Equal(noted.Names, m.names) {
 		return nil, nil, nil
 	}
 	key, err := parseKey([]byte(noted.Key))
@@ -113,8 +115,9 @@ func (m *Manager) resume(ctx context.Context, c *acme.Client) (*order, crypto.Si
 
 // begin places an order and notes it.
 func (m *Manager) begin(ctx context.Context, c *acme.Client) (*order, crypto.Signer, *acme.Order, error) {
-	o, err := c.AuthorizeOrder(ctx, acme.DomainIDs(m.Names...))
+	o, err := c.AuthorizeOrder(ctx, acme.DomainIDs(m.names...))
 	if err != nil {
+		m.refuseNamed(err)
 		return nil, nil, nil, fmt.Errorf("order: %w", err)
 	}
 	key, err := newKey()
@@ -125,7 +128,7 @@ func (m *Manager) begin(ctx context.Context, c *acme.Client) (*order, crypto.Sig
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	noted := &order{Directory: m.Directory, Names: m.Names, URL: o.URI, Key: string(text)}
+	noted := &order{Directory: m.Directory, Names: m.names, URL: o.URI, Key: string(text)}
 	if err := m.writeOrder(noted); err != nil {
 		return nil, nil, nil, err
 	}
@@ -135,10 +138,8 @@ func (m *Manager) begin(ctx context.Context, c *acme.Client) (*order, crypto.Sig
 // complete proves the names and fetches the certificate.
 func (m *Manager) complete(ctx context.Context, c *acme.Client, noted *order, key crypto.Signer, o *acme.Order) ([][]byte, error) {
 	if o.Status == acme.StatusPending {
-		for _, url := range o.AuthzURLs {
-			if err := m.authorize(ctx, c, url); err != nil {
-				return nil, err
-			}
+		if err := m.prove(ctx, c, o.AuthzURLs); err != nil {
+			return nil, err
 		}
 	}
 	o, err := c.WaitOrder(ctx, noted.URL)
@@ -155,7 +156,7 @@ func (m *Manager) complete(ctx context.Context, c *acme.Client, noted *order, ke
 		}
 		return chain, nil
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: m.Names}, key)
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: m.names}, key)
 	if err != nil {
 		return nil, fmt.Errorf("request certificate: %w", err)
 	}
@@ -166,6 +167,47 @@ func (m *Manager) complete(ctx context.Context, c *acme.Client, noted *order, ke
 	return chain, nil
 }
 
+// prove proves all names, and notes which of them cannot be proven.
+func (m *Manager) prove(ctx context.Context, c *acme.Client, urls []string) error {
+	var errs []error
+	for _, url := range urls {
+		err := m.authorize(ctx, c, url)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if err != nil && !errors.As(err, new(*unproven)) {
+			break // it is not the name
+		}
+	}
+	for _, err := range errs {
+		if u := (*unproven)(nil); errors.As(err, &u) {
+			m.budget.refuse(u.name, certificate.OneLine(u.Error()), time.Now())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// refuseNamed notes the names that an error of the authority's is about.
+func (m *Manager) refuseNamed(err error) {
+	var failed *acme.Error
+	if !errors.As(err, &failed) {
+		return
+	}
+	for _, s := range failed.Subproblems {
+		if s.Identifier != nil {
+			m.budget.refuse(s.Identifier.Value, certificate.OneLine(s.Detail), time.Now())
+		}
+	}
+}
+
+// unproven is what the authority has found out about a name.
+type unproven struct {
+	name  string
+	cause error
+}
+
+func (u *unproven) Error() string { return "not proven: " + u.cause.Error() }
+
 // authorize proves one name.
 func (m *Manager) authorize(ctx context.Context, c *acme.Client, url string) error {
 	z, err := c.GetAuthorization(ctx, url)
@@ -175,9 +217,10 @@ func (m *Manager) authorize(ctx context.Context, c *acme.Client, url string) err
 	if z.Status != acme.StatusPending {
 		return nil
 	}
+	name := z.Identifier.Value
 	i := slices.IndexFunc(z.Challenges, func(ch *acme.Challenge) bool { return ch.Type == "http-01" })
 	if i < 0 {
-		return fmt.Errorf("%s: the authority does not offer http-01", z.Identifier.Value)
+		return fmt.Errorf("%s: the authority does not offer http-01", name)
 	}
 	challenge := z.Challenges[i]
 	remove, err := m.publish(c, challenge.Token)
@@ -186,10 +229,14 @@ func (m *Manager) authorize(ctx context.Context, c *acme.Client, url string) err
 	}
 	defer remove()
 	if _, err := c.Accept(ctx, challenge); err != nil {
-		return fmt.Errorf("%s: %w", z.Identifier.Value, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	if _, err := c.WaitAuthorization(ctx, z.URI); err != nil {
-		return fmt.Errorf("%s: not proven: %w", z.Identifier.Value, reasonOf(err))
+	_, err = c.WaitAuthorization(ctx, z.URI)
+	if failed := (*acme.AuthorizationError)(nil); errors.As(err, &failed) {
+		return fmt.Errorf("%s: %w", name, &unproven{name, reasonOf(failed)})
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
@@ -215,12 +262,11 @@ func (m *Manager) publish(c *acme.Client, token string) (remove func(), err erro
 }
 
 // reasonOf takes out of an authorization's error what the authority found.
-func reasonOf(err error) error {
-	var failed *acme.AuthorizationError
-	if errors.As(err, &failed) && len(failed.Errors) > 0 {
+func reasonOf(failed *acme.AuthorizationError) error {
+	if len(failed.Errors) > 0 {
 		return errors.Join(failed.Errors...)
 	}
-	return err
+	return failed
 }
 
 // check makes sure that what the authority sent can be served.
@@ -236,7 +282,7 @@ func (m *Manager) check(key crypto.Signer, chain [][]byte) error {
 	if !ok || !public.Equal(key.Public()) {
 		return errors.New("the authority's certificate is for another key")
 	}
-	if !covers(leaf, m.Names) {
+	if !covers(leaf, m.names) {
 		return fmt.Errorf("the authority's certificate is for %s only", strings.Join(leaf.DNSNames, " "))
 	}
 	if time.Now().After(leaf.NotAfter) {

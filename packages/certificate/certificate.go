@@ -77,6 +77,8 @@ type Status struct {
 	// not been renewed; empty when all is well.
 	Reason string   `json:"reason,omitempty"`
 	Names  []string `json:"names,omitempty"`
+	// Incomplete says which names are left out and why, empty if none.
+	Incomplete string `json:"incomplete,omitempty"`
 	// NotAfter is the end of the certificate, NextAttempt the earliest time at
 	// which another one is asked for, LastAttempt the last time that happened.
 	NotAfter    time.Time `json:"not_after,omitzero"`
@@ -105,7 +107,7 @@ func ReadStatus(file string) Status {
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&s); err != nil || s.State == "" {
 		return Status{State: None, Reason: "acmed's status file is damaged"}
 	}
-	s.Reason = OneLine(s.Reason)
+	s.Reason, s.Incomplete = OneLine(s.Reason), OneLine(s.Incomplete)
 	return s
 }
 
@@ -125,6 +127,9 @@ func (s Status) Words(now time.Time) string {
 	}
 	if why != "" {
 		return "certificate not renewed: " + why
+	}
+	if s.Incomplete != "" {
+		return "certificate lacks " + s.Incomplete
 	}
 	return ""
 }

@@ -162,6 +162,7 @@ func TestWords(t *testing.T) {
 		"none":        {Status{State: None, Reason: "CA down"}, "no certificate: CA down"},
 		"unexplained": {Status{State: None}, "no certificate"},
 		"late":        {Status{State: Valid, NotAfter: now.Add(time.Hour), Reason: "CA down"}, "certificate not renewed: CA down"},
+		"incomplete":  {Status{State: Valid, NotAfter: now.Add(time.Hour), Incomplete: "b.example: no address"}, "certificate lacks b.example: no address"},
 		"since then":  {Status{State: Valid, NotAfter: now.Add(-time.Hour)}, "certificate expired 2026-11-21 23:00:00"},
 	} {
 		if d := cmp.Diff(test.want, test.status.Words(now)); d != "" {

@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,6 +37,7 @@ type Config struct {
 	RejectNonce int           // percent
 	Sleep       time.Duration // before a challenge is fetched
 	Validity    time.Duration // of certificates; 0 for the usual years
+	Elsewhere   []string      // names that lead to a place where nobody is
 }
 
 // Server is a running authority.
@@ -73,7 +75,34 @@ func Start(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := s.run(ctx, c, env, "pebble", "-config", filepath.Join(c.Dir, "config.json"), "-dnsserver", dns); err != nil {
 		return nil, err
 	}
-	return s, s.wait(ctx)
+	if err := s.wait(ctx); err != nil {
+		return nil, err
+	}
+	for _, name := range c.Elsewhere {
+		if err := retry(ctx, func() error { return mislead(ctx, loopback(ports[3]), name) }); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// mislead makes the name server say for a name that it is at an address of loopback
+// where nobody is.
+func mislead(ctx context.Context, management, name string) error {
+	body := fmt.Sprintf(`{"host":%q,"addresses":["127.0.0.99"]}`, name+".")
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+management+"/add-a", strings.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("mislead: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("mislead: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("mislead: %s", resp.Status)
+	}
+	return nil
 }
 
 func noSleep(d time.Duration) string {
@@ -147,13 +176,22 @@ func (s *Server) run(ctx context.Context, c Config, env []string, name string, a
 
 // wait asks until the authority answers.
 func (s *Server) wait(ctx context.Context) error {
-	for end := time.Now().Add(2 * time.Minute); ; {
+	err := retry(ctx, func() error {
 		_, err := s.get(ctx, s.URL)
-		if err == nil {
-			return nil
-		}
-		if time.Now().After(end) || ctx.Err() != nil {
-			return fmt.Errorf("pebble does not answer: %w", err)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("pebble does not answer: %w", err)
+	}
+	return nil
+}
+
+// retry calls until there is no error, for two minutes.
+func retry(ctx context.Context, call func() error) error {
+	for end := time.Now().Add(2 * time.Minute); ; {
+		err := call()
+		if err == nil || time.Now().After(end) || ctx.Err() != nil {
+			return err
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
