@@ -18,7 +18,6 @@ import (
 	"micromirror/packages/layout"
 	"micromirror/packages/node"
 	"micromirror/packages/sandbox"
-	"micromirror/packages/watcher"
 )
 
 func main() {
@@ -38,10 +37,7 @@ type flags struct {
 }
 
 func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
-	if err := watcher.Spare(watcher.SpareFile); err != nil {
-		log.Warn("memory", "err", err)
-	}
-	go watch(ctx, filepath.Join(f.run, filepath.Base(layout.HealthFile)), log)
+	watch(ctx, filepath.Join(f.run, filepath.Base(layout.HealthFile)), log)
 	c := consoled.Config{Log: log}
 	if t, err := vt.Open("/dev", "/proc/sys"); err != nil {
 		log.Warn("no screen", "err", err)
@@ -72,16 +68,4 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	}
 	c.Gather = sources.Gather
 	return consoled.Run(ctx, c)
-}
-
-// watch is the second pair of eyes, for a release whose updated does not run.
-func watch(ctx context.Context, report string, log *slog.Logger) {
-	cmdline, err := os.ReadFile("/proc/cmdline")
-	if err != nil {
-		log.Warn("kernel command line", "err", err)
-	}
-	w := watcher.Watcher{Report: report, Patience: watcher.Faults(string(cmdline), watcher.Patience), Reboot: watcher.Reset, Log: log}
-	if err := w.Run(ctx); ctx.Err() == nil {
-		log.Error("nobody watches updated", "err", err)
-	}
 }
