@@ -27,6 +27,11 @@ func FromNode(c *node.Config, models []hardware.Model) Config {
 		Roles:     roles(models, c.Node.Hardware),
 		Firewall:  lists(c),
 	}
+	for _, s := range c.Fleet.DNS {
+		if a, err := netip.ParseAddr(s); err == nil {
+			out.LastDNS = append(out.LastDNS, a)
+		}
+	}
 	for _, name := range c.Node.Bond.Members {
 		out.Bond = append(out.Bond, card(name))
 	}

@@ -56,8 +56,9 @@ type part struct {
 	addresses []address
 	routes    []route
 	dns       []netip.Addr
-	mtu       int // of the link; 0: as it is
-	mtu6      int // of IPv6 alone; 0: as the link's
+	spareDNS  []netip.Addr // offered by the network beside those that were given
+	mtu       int          // of the link; 0: as it is
+	mtu6      int          // of IPv6 alone; 0: as the link's
 }
 
 func defaultFor(a netip.Addr) netip.Prefix {
@@ -133,6 +134,9 @@ func fromRouters(s router.State, mac []byte, auto bool) part {
 	return p
 }
 
+// advice leaves of a part only the name servers, for want of better ones.
+func (p part) advice() part { return part{spareDNS: p.dns} }
+
 // merge puts the parts together, earlier ones first. Gateways known to be dead
 // move back, unless all are.
 func merge(dead func(netip.Addr) bool, parts ...part) part {
@@ -155,6 +159,7 @@ func merge(dead func(netip.Addr) bool, parts ...part) part {
 				out.dns = append(out.dns, d)
 			}
 		}
+		out.spareDNS = append(out.spareDNS, p.spareDNS...)
 		out.mtu = cmp.Or(out.mtu, p.mtu)
 		out.mtu6 = cmp.Or(out.mtu6, p.mtu6)
 	}

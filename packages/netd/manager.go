@@ -37,6 +37,7 @@ type manager struct {
 	answers   chan claimed
 	sourceCtx context.Context // of what runs for the present uplink
 
+	names    names
 	rules    rules
 	neighbor neighbor
 	gateways map[netip.Addr]*gateway
@@ -67,7 +68,7 @@ func (m *manager) run(ctx context.Context) error {
 		return err
 	}
 	m.said, m.retried, m.gateways = map[netip.Prefix]bool{}, map[netip.Prefix]time.Time{}, map[netip.Addr]*gateway{}
-	m.answers = make(chan claimed)
+	m.answers, m.names.heard = make(chan claimed), make(chan map[netip.Addr]bool)
 	g.Go(func() error { return m.loop(ctx, g, happened) })
 	return g.Wait()
 }
@@ -81,6 +82,7 @@ func (m *manager) loop(ctx context.Context, g *errgroup.Group, happened <-chan s
 			m.start(ctx, g, updates)
 		}
 		m.reconcile(time.Now())
+		m.askNames(ctx, g, time.Now())
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -89,6 +91,8 @@ func (m *manager) loop(ctx context.Context, g *errgroup.Group, happened <-chan s
 				m.sources[u.source] = u.part
 				delete(m.waiting, u.source)
 			}
+		case silent := <-m.names.heard:
+			m.hearNames(silent)
 		case a := <-m.answers:
 			m.answer(time.Now(), a)
 		case <-happened:
@@ -156,8 +160,8 @@ func (m *manager) wake() {
 		m.env.Log.Error("list network ports", "err", err)
 		return
 	}
-	if err := spread(m.env.Sys, nics, runtime.NumCPU()); err != nil {
-		m.env.Log.Warn("receive work stays with one processor", "err", err)
+	if err := errors.Join(spread(m.env.Sys, nics, runtime.NumCPU()), pin(m.env.Sys, nics, runtime.NumCPU())); err != nil {
+		m.env.Log.Warn("the processors do not share the work", "err", err)
 	}
 	for _, n := range nics {
 		if err := m.watch(n); err != nil {
@@ -180,6 +184,7 @@ func (m *manager) watch(n uplink.NIC) error {
 			return fmt.Errorf("watch %s: %w", n.Name, err)
 		}
 	}
+	m.rings(n.Name)
 	if err := m.kernel.h.LinkSetUp(l); err != nil {
 		return fmt.Errorf("switch on %s: %w", n.Name, err)
 	}
@@ -287,11 +292,20 @@ func (m *manager) start(ctx context.Context, g *errgroup.Group, updates chan<- u
 			return c.Run(ctx, func(l *dhcp.Lease) { publish(DHCP, fromLease(l)) })
 		})
 	}
-	if dynamic || m.config.routers() {
+	if wanted := dynamic || m.config.routers(); wanted || m.config.has6() {
 		launch(Router, func(kick <-chan struct{}) error {
 			c := router.Client{Index: index, Kick: kick, Log: m.env.Log}
-			return c.Run(ctx, func(s router.State) { publish(Router, fromRouters(s, mac(index), dynamic)) })
+			return c.Run(ctx, func(s router.State) {
+				p := fromRouters(s, mac(index), dynamic)
+				if !wanted {
+					p = p.advice()
+				}
+				publish(Router, p)
+			})
 		})
+		if !wanted { // nothing of it is ever taken back
+			delete(m.waiting, Router)
+		}
 	}
 }
 

@@ -16,6 +16,10 @@
 // The firewall (package firewall) is up before the first link, and put back if it
 // is missing.
 //
+// Name servers that answer come first; while none of those that the node file gives
+// does, those that the network offers help out, and then those of last resort, if
+// the fleet file has any.
+//
 // The switch is told by LLDP who is at its port (package lldp).
 //
 // Failure: what the kernel refuses is reported and tried again; one address
@@ -36,6 +40,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -59,6 +64,7 @@ type Config struct {
 	Addresses []netip.Prefix // each with its subnet's prefix length
 	Gateways  []netip.Addr   // best first for each family
 	DNS       []netip.Addr
+	LastDNS   []netip.Addr  // asked only while no other name server answers
 	MTU       int           // 0: what the network says, or 1500
 	VLAN      int           // 802.1Q number of the uplink's network; 0: untagged
 	Bond      []uplink.Role // which ports form one 802.3ad link; none: no bond
@@ -89,14 +95,12 @@ func (c *Config) routers() bool {
 		return true
 	}
 	is6 := func(a netip.Addr) bool { return a.Is6() }
-	var address6, gateway6 bool
-	for _, a := range c.Addresses {
-		address6 = address6 || is6(a.Addr())
-	}
-	for _, g := range c.Gateways {
-		gateway6 = gateway6 || is6(g)
-	}
-	return address6 && !gateway6
+	return c.has6() && !slices.ContainsFunc(c.Gateways, is6)
+}
+
+// has6 reports whether there are static addresses of IPv6.
+func (c *Config) has6() bool {
+	return slices.ContainsFunc(c.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() })
 }
 
 // Run keeps the network as configured until ctx ends.

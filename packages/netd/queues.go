@@ -18,6 +18,42 @@ import (
 // them (RFS), over all queues of a port.
 const flows = 32768
 
+// pin gives each processor a queue of its own for what it sends, on ports with
+// several whose driver has not done so: two that share one wait for each other.
+func pin(sys string, nics []uplink.NIC, cpus int) error {
+	var errs []error
+	for _, n := range nics {
+		queues, err := filepath.Glob(filepath.Join(sys, "class/net", n.Name, "queues/tx-*/xps_cpus"))
+		if err != nil || len(queues) < 2 || slices.ContainsFunc(queues, pinned) {
+			continue
+		}
+		for i := range queues {
+			queue := filepath.Join(sys, "class/net", n.Name, "queues", fmt.Sprintf("tx-%d", i), "xps_cpus")
+			errs = append(errs, put(queue, share(i, len(queues), cpus)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pinned reports whether a queue belongs to some processors already, or cannot.
+func pinned(file string) bool {
+	b, err := os.ReadFile(file)
+	return err != nil || strings.Trim(strings.TrimSpace(string(b)), "0,") != ""
+}
+
+// share names the processors of the i-th of several queues: every n-th one.
+func share(i, queues, cpus int) string {
+	words := make([]uint32, (cpus+31)/32)
+	for cpu := i; cpu < cpus; cpu += queues {
+		words[len(words)-1-cpu/32] |= 1 << (cpu % 32)
+	}
+	text := make([]string, len(words))
+	for j, w := range words {
+		text[j] = fmt.Sprintf("%x", w)
+	}
+	return strings.Join(text, ",")
+}
+
 // spread lets all processors share the work of ports that have fewer receive
 // queues than the machine has processors; the RTL8168 has one. Ports with
 // enough queues do it in hardware.
@@ -39,7 +75,7 @@ func spread(sys string, nics []uplink.NIC, cpus int) error {
 
 func put(path, value string) error {
 	if err := os.WriteFile(path, []byte(value), 0); err != nil {
-		return fmt.Errorf("share receive work: %w", err)
+		return fmt.Errorf("share the work of a port: %w", err)
 	}
 	return nil
 }

@@ -50,3 +50,37 @@ func TestMask(t *testing.T) {
 		}
 	}
 }
+
+func TestPin(t *testing.T) {
+	sys := t.TempDir()
+	file := func(port string, i int) string {
+		return filepath.Join(sys, "class/net", port, "queues", "tx-"+string(rune('0'+i)), "xps_cpus")
+	}
+	for port, queues := range map[string][]string{"one": {"0\n"}, "two": {"0\n", "0\n"}, "mlx4": {"1\n", "2\n"}, "six": {"00,00000000", "0", "0", "0", "0", "0"}} {
+		for i, mask := range queues {
+			if err := os.MkdirAll(filepath.Dir(file(port, i)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file(port, i), []byte(mask), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := pin(sys, []uplink.NIC{{Name: "one"}, {Name: "two"}, {Name: "mlx4"}, {Name: "six"}, {Name: "none"}}, 4); err != nil {
+		t.Fatal(err)
+	}
+	for port, want := range map[string][]string{"one": {"0\n"}, "two": {"5", "a"}, "mlx4": {"1\n", "2\n"}, "six": {"1", "2", "4", "8", "0", "0"}} {
+		for i, mask := range want {
+			b, err := os.ReadFile(file(port, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(b) != mask {
+				t.Errorf("%s tx-%d: %q, want %q", port, i, b, mask)
+			}
+		}
+	}
+	if got := share(1, 20, 40); got != "0,200002" {
+		t.Errorf("share = %s", got)
+	}
+}

@@ -106,7 +106,7 @@ func (m *manager) publish(want part, have observed) {
 	s.MAC, s.Driver, s.Carrier, s.MTU = m.port.MAC.String(), m.port.Driver, m.port.Carrier, have.mtu
 	s.Qdisc = m.kernel.qdisc()
 	s.SpeedMbit = speed(filepath.Join(m.env.Sys, "class/net", Uplink, "speed"))
-	s.Addresses, s.Gateways, s.DNS = []AddressState{}, []GatewayState{}, want.dns
+	s.Addresses, s.Gateways, s.DNS = []AddressState{}, []GatewayState{}, m.nameServers(want)
 	for _, a := range want.addresses {
 		s.Addresses = append(s.Addresses, AddressState{a.prefix, a.source, m.addressState(a, have)})
 	}
@@ -121,7 +121,7 @@ func (m *manager) publish(want part, have observed) {
 	if text, err := json.MarshalIndent(s, "", "\t"); err == nil {
 		m.write("state.json", append(text, '\n'))
 	}
-	m.write("resolv.conf", resolvConf(want.dns))
+	m.write("resolv.conf", resolvConf(s.DNS))
 }
 
 // announce tells the console of each address that can be used from now on.
@@ -151,24 +151,12 @@ func gatewayOf(a address, routes []route) (netip.Addr, bool) {
 }
 
 // resolvConf is the resolver's configuration. Its readers take at most three
-// servers, so both families get a chance among them.
+// servers.
 func resolvConf(dns []netip.Addr) []byte {
-	var v4, v6, pick []netip.Addr
-	for _, d := range dns {
-		if d.Is4() {
-			v4 = append(v4, d)
-		} else {
-			v6 = append(v6, d)
-		}
-	}
-	for i := range dns {
-		pick = append(pick, v4[min(i, len(v4)):min(i+1, len(v4))]...)
-		pick = append(pick, v6[min(i, len(v6)):min(i+1, len(v6))]...)
-	}
 	var b bytes.Buffer
 	b.WriteString("# written by netd\noptions timeout:2 attempts:2\n")
-	for _, d := range pick[:min(3, len(pick))] {
-		fmt.Fprintf(&b, "nameserver %s\n", d)
+	for _, d := range dns[:min(3, len(dns))] {
+		fmt.Fprintf(&b, "nameserver %s\n", zoned(d))
 	}
 	return b.Bytes()
 }

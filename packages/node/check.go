@@ -24,6 +24,7 @@ func (d *decoder) fleetFrom(f Fleet) Fleet {
 	d.required("upstream", f.Upstream, "write the rsync server that the projects come from")
 	d.keep("upstream", &f.Upstream, isHostPort, "is not host or host:port", "write it like rsync.example.net or [2001:db8::1]:873")
 	f.NTP = d.strings("ntp", f.NTP, isHost, "is neither a name nor an address", "write it like ntp.example.net")
+	f.DNS = d.strings("dns", f.DNS, isAddress, "is not an IP address", "write it like 192.0.2.53 or 2001:db8::53")
 	d.keep("mqtt.broker", &f.MQTT.Broker, isHostPort, "is not host or host:port", "write it like mqtt.example.net:1883")
 	d.keep("acme.directory", &f.ACME.Directory, isHTTPS, "is not an https URL", "write the CA's directory URL")
 	d.keep("acme.email", &f.ACME.Email, isEmail, "is not an e-mail address", "write it like noc@example.net")
@@ -247,6 +248,11 @@ func isText(s string) bool {
 func isHost(s string) bool {
 	_, err := netip.ParseAddr(s)
 	return err == nil || isDomain(s) && strings.Trim(s, digits+".") != ""
+}
+
+func isAddress(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Zone() == "" && !a.IsUnspecified() && !a.IsMulticast()
 }
 
 func isPrefix(s string) bool {

@@ -42,6 +42,9 @@ type Fleet struct {
 	Upstream string `json:"upstream"`
 	// NTP are time servers, names or addresses.
 	NTP []string `json:"ntp"`
+	// DNS are name servers of last resort, by address: a node asks them only
+	// while none of those that its host gave or its network offers answers.
+	DNS []string `json:"dns"`
 	// MQTT is the broker of the push messages.
 	MQTT MQTT `json:"mqtt"`
 	// ACME is the certificate authority.

@@ -85,7 +85,7 @@ func TestDeskRefusesEverythingAtOnce(t *testing.T) {
 	fleet := write(t, dir, "fleet.json", `{
   "domain": "-bad-",
   "upstream": "host:99999",
-  "ntp": ["ok.example.net", "1.2.3", 5],
+  "ntp": ["ok.example.net", "1.2.3", 5], "dns": ["::"],
   "acme": {"directory": "http://x.example.net/", "email": "nobody"},
   "update": {"urls": ["ftp://x/"]},
   "telemetri": {},
@@ -111,6 +111,7 @@ fleet.json:8: projects.debian.pth: is not a known field; did you mean "path"?
 fleet.json:2: domain: "-bad-" is not a domain name; write it like mirrors.example.net
 fleet.json:3: upstream: "host:99999" is not host or host:port; write it like rsync.example.net or [2001:db8::1]:873
 fleet.json:4: ntp[1]: "1.2.3" is neither a name nor an address; write it like ntp.example.net
+fleet.json:4: dns[0]: "::" is not an IP address; write it like 192.0.2.53 or 2001:db8::53
 fleet.json:5: acme.directory: "http://x.example.net/" is not an https URL; write the CA's directory URL
 fleet.json:5: acme.email: "nobody" is not an e-mail address; write it like noc@example.net
 fleet.json:6: update.urls[0]: "ftp://x/" is not an http or https URL; write it like https://updates.example.net/fleet/
