@@ -66,6 +66,7 @@ func TestGuideAsWritten(t *testing.T) {
 		}
 	}
 	write(t, "demand.csv", "gimp,50G\nvideolan,70G\narchlinux,20G\n")
+	maintainer(t, "id_ed25519", "")
 	nodes := byName{}
 	for _, name := range []string{"albuquerque", "berlin", "lab"} {
 		nodes[name] = newFakeNode(o)
@@ -76,12 +77,15 @@ func TestGuideAsWritten(t *testing.T) {
 		if try != nil {
 			t.Fatalf("mirrorctl %s: %v", strings.Join(args, " "), try)
 		}
+		if args[0] == "flash" && exists(t, "lab.img") && o.channel == "" {
+			o.channel = answering(t, "fleet", "lab", keyOn(t, "lab.img"))
+		}
 	}
 	left, err := Fleet("fleet").Nodes()
 	if err != nil || strings.Join(left, " ") != "albuquerque lab" {
 		t.Errorf("nodes = %v, %v", left, err)
 	}
-	for _, file := range []string{"albuquerque.html", "lab.img", "fleet/repository", "fleet/nodes/lab.pub"} {
+	for _, file := range []string{"albuquerque.html", "lab.img", "lab.tar.gz", "fleet/known_hosts", "fleet/repository", "fleet/nodes/lab.pub"} {
 		if !exists(t, file) {
 			t.Errorf("%s is missing", file)
 		}
