@@ -77,7 +77,7 @@ func Run(ctx context.Context, c Config) ([]bench.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(rows, more...), p.done()
+	return append(rows, more...), p.Done()
 }
 
 func (c *Config) works() []work {
@@ -92,13 +92,13 @@ func (c *Config) measure(p *progress, name string, run func() (bench.Row, error)
 	if c.Only != "" && c.Only != name {
 		return nil, nil
 	}
-	row := p.find(name)
+	row := find(p, name)
 	if row == nil {
 		made, err := run()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if err := p.add(made); err != nil {
+		if err := p.Add(made); err != nil {
 			return nil, err
 		}
 		row = &made

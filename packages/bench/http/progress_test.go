@@ -28,29 +28,37 @@ func TestMeasurementGoesOn(t *testing.T) {
 		return p
 	}
 	row := bench.NewRow("4 KiB", "s", 1, 2, 0.9)
-	if err := start().add(row); err != nil {
+	if err := start().Add(row); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&row, start().find("4 KiB")); diff != "" {
+	if diff := cmp.Diff(&row, find(start(), "4 KiB")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if start().find("64 KiB") != nil {
+	if find(start(), "64 KiB") != nil {
 		t.Error("found what was not done")
 	}
-	c.Rounds = 7
-	if start().find("4 KiB") != nil {
+	c.Only = "4 KiB"
+	for range 2 {
+		if p := start(); find(p, "4 KiB") != nil {
+			t.Error("what is asked for by hand is not measured")
+		} else if err := p.Add(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Only, c.Rounds = "", 7
+	if find(start(), "4 KiB") != nil {
 		t.Error("other settings go on with old rows")
 	}
 	c.Rounds = 5
 	write("second")
-	if start().find("4 KiB") != nil {
+	if find(start(), "4 KiB") != nil {
 		t.Error("another server goes on with old rows")
 	}
 	write("first")
-	if err := start().done(); err != nil {
+	if err := start().Done(); err != nil {
 		t.Fatal(err)
 	}
-	if start().find("4 KiB") != nil {
+	if find(start(), "4 KiB") != nil {
 		t.Error("a finished measurement is not begun anew")
 	}
 }
