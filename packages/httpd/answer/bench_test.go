@@ -30,7 +30,7 @@ func BenchmarkListing(b *testing.B) {
 	defer f.Close()
 	s := &Site{Tree: t}
 	for b.Loop() {
-		entries, err := t.ReadDir(f)
+		entries, err := t.ReadDir(f, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -50,12 +50,12 @@ func (s *Site) render(name string, order listing.Order, json bool) (*cache.Item,
 	if !dir.IsDir() {
 		return nil, nil, tree.ErrNotExist
 	}
-	entries, err := s.Tree.ReadDir(dir)
+	entries, err := s.Tree.ReadDir(dir, s.Cache.Known(name))
 	if err != nil {
 		return nil, nil, err
 	}
 	listing.Sort(entries, order)
-	item := &cache.Item{Name: name, Type: htmlType, ModTime: listing.Latest(entries, dir.ModTime())}
+	item := &cache.Item{Name: name, Type: htmlType, ModTime: listing.Latest(entries, dir.ModTime()), Entries: entries}
 	if json {
 		item.Type = "application/json"
 		item.Body, err = listing.JSON(entries)

@@ -16,6 +16,9 @@
 // are dropped in the same step, before any of its files is in the tree. While it
 // is out, what it covers is answered and not kept.
 //
+// What the listing of a large directory has found out is kept beyond the listing,
+// see Known, and outlives changes of single files.
+//
 // An item that is in use stays valid, and so does its file: a response that has
 // begun is completed from the version that it began with.
 package cache
@@ -46,6 +49,7 @@ type Item struct {
 	ETag       string
 	Modified   string // ModTime as the header has it
 	ModTime    time.Time
+	Entries    []tree.Entry // what a listing shows, until Fill has it
 
 	// Warm is for the one who sends: the Unix second until which the file is
 	// taken to be in memory.
@@ -54,6 +58,8 @@ type Item struct {
 	refs atomic.Int32 // beyond the first
 	deps []dep        // under Cache.mu
 	key  string       // under Cache.mu
+
+	knows *knowledge // nil for whatever is an answer
 }
 
 // dep is an entry that an item depends on; an empty name stands for all of them.
@@ -69,6 +75,7 @@ type dir struct {
 	changes uint64 // notifications so far
 	items   map[string]map[*Item]struct{}
 	users   int // deps and fills under way
+	known   *Item
 }
 
 // Limits bound a cache.
@@ -86,6 +93,8 @@ type Cache struct {
 	notify int   // inotify
 	press  int32 // the watch of the folder of editions, -1 if there is none
 
+	worthKnowing int // entries; see known.go
+
 	seed  maphash.Seed
 	asked [1024]atomic.Uint64 // hashes of missing names
 
@@ -93,6 +102,7 @@ type Cache struct {
 	items   map[string]*Item
 	bytes   int64
 	missing ring
+	known   []*Item
 	dirs    map[string]*dir
 	wds     map[int32]*dir
 	buf     []byte
@@ -107,7 +117,7 @@ func New(t *tree.Tree, root string, limits Limits) (*Cache, error) {
 	c := &Cache{
 		tree: t, root: root, limits: limits, notify: fd, press: -1,
 		items: map[string]*Item{}, dirs: map[string]*dir{}, wds: map[int32]*dir{},
-		buf: make([]byte, 64<<10), seed: maphash.MakeSeed(),
+		buf: make([]byte, 64<<10), seed: maphash.MakeSeed(), worthKnowing: worthKnowing,
 	}
 	c.followEditions()
 	return c, nil
@@ -163,9 +173,10 @@ const maxNeeds = 512
 func (c *Cache) Fill(key string, need Need, build func() (*Item, []Need, error)) (*Item, error) {
 	deps, ok := c.watch([]Need{need})
 	defer func() { c.unwatch(deps) }()
+	own := len(deps)
 	item, more, err := build()
 	if err != nil || !ok || len(more) > maxNeeds {
-		return item, err
+		return forgetful(item), err
 	}
 	if len(more) > 0 {
 		item.Release()
@@ -173,20 +184,32 @@ func (c *Cache) Fill(key string, need Need, build func() (*Item, []Need, error))
 		deps = append(deps, extra...)
 		var again []Need
 		if item, again, err = build(); err != nil || !ok || !slices.Equal(more, again) {
-			return item, err
+			return forgetful(item), err
 		}
 	}
+	known := c.learnt(item)
 	c.Sync()
-	c.keep(key, item, deps)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if unchanged(deps) && !c.covered(deps) {
+		c.remember(need, deps[:own], known)
+		c.keep(key, item, deps)
+	}
 	return item, nil
 }
 
-// keep puts an item into the cache if nothing that it depends on has changed.
+// forgetful is the item without what it would be remembered by.
+func forgetful(item *Item) *Item {
+	if item != nil {
+		item.Entries = nil
+	}
+	return item
+}
+
+// keep puts an item into the cache. The lock is held.
 func (c *Cache) keep(key string, item *Item, deps []counted) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	size := int64(len(item.Body))
-	if !unchanged(deps) || size > c.limits.Bytes/4 || c.covered(deps) {
+	if size > c.limits.Bytes/4 {
 		return
 	}
 	if old := c.items[key]; old != nil {
@@ -200,6 +223,11 @@ func (c *Cache) keep(key string, item *Item, deps []counted) {
 	item.key = key
 	c.items[key] = item
 	c.bytes += size
+	c.depend(item, deps)
+}
+
+// depend makes the item go when what it depends on changes.
+func (c *Cache) depend(item *Item, deps []counted) {
 	for _, d := range deps {
 		item.deps = append(item.deps, d.dep)
 		d.dir.users++
@@ -238,6 +266,7 @@ func (c *Cache) drop(key string, item *Item) {
 		c.leave(d.dir)
 	}
 	item.deps = nil
+	c.forgetKnown(item)
 	item.Release()
 }
 

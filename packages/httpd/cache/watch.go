@@ -145,6 +145,7 @@ func (c *Cache) apply(buf []byte) []byte {
 		d.changes++
 		c.dropSet(d.items[string(name)])
 		c.dropSet(d.items[""])
+		c.outdate(d, string(name))
 	}
 	return buf[end:]
 }

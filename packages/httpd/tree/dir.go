@@ -19,6 +19,7 @@ type Entry struct {
 	Name    string
 	Dir     bool
 	Link    bool // a symbolic link, shown as what it leads to
+	Sole    bool // a file that has no other name
 	Size    int64
 	ModTime time.Time
 }
@@ -29,7 +30,9 @@ const hidden = ".~tmp~"
 // ReadDir returns what a directory shows, in no order. Symbolic links appear as
 // what they lead to; broken ones, ones that lead out of the tree and special
 // files are left out.
-func (t *Tree) ReadDir(dir *File) ([]Entry, error) {
+//
+// What is known is not asked for again; it may be nil.
+func (t *Tree) ReadDir(dir *File, known *Known) ([]Entry, error) {
 	// A descriptor of its own: the offset of a shared one would be shared too.
 	fd, err := unix.Openat(dir.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -43,6 +46,8 @@ func (t *Tree) ReadDir(dir *File) ([]Entry, error) {
 			return nil, err
 		}
 		d.mask()
+	} else if known != nil {
+		d.known, d.there = known, make([]bool, len(known.entries))
 	}
 	if err := t.collect(&d, dir, fd); err != nil {
 		return nil, err
@@ -84,7 +89,9 @@ func (t *Tree) collect(d *dirReader, dir *File, fd int) error {
 		for rest := buf[:n]; len(rest) > 0; {
 			var name []byte
 			name, rest = nextName(rest)
-			if e, ok := t.entry(dir, fd, name); ok {
+			if i, ok := d.known.find(name[:len(name)-1]); ok {
+				d.there[i] = true
+			} else if e, ok := t.entry(dir, fd, name); ok {
 				d.add(e, name[:len(name)-1])
 			}
 		}
@@ -98,6 +105,8 @@ type dirReader struct {
 	names   []byte
 	ends    []int
 	masked  map[string]bool // entries that are there already, nil for none
+	known   *Known          // nil for nothing
+	there   []bool          // which of them
 }
 
 // mask makes what was added so far hide entries of the same name that follow.
@@ -129,6 +138,9 @@ func (d *dirReader) finish() []Entry {
 	for i, end := range d.ends {
 		d.entries[i].Name = names[begin:end]
 		begin = end
+	}
+	if d.known != nil {
+		return d.known.merge(d.there, d.entries)
 	}
 	return d.entries
 }
@@ -176,6 +188,7 @@ func (t *Tree) entry(dir *File, fd int, raw []byte) (Entry, bool) {
 		e.Link = true
 	}
 	kind := st.Mode & unix.S_IFMT
+	e.Sole = kind == unix.S_IFREG && st.Nlink == 1 && !e.Link
 	e.Dir, e.ModTime = kind == unix.S_IFDIR, time.Unix(st.Mtim.Sec, st.Mtim.Nsec)
 	if !e.Dir {
 		e.Size = st.Size

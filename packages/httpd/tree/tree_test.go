@@ -104,7 +104,7 @@ func TestReadDir(t *testing.T) {
 	}
 	defer dir.Close()
 	for range 2 { // a directory can be read again
-		entries, err := tree.ReadDir(dir)
+		entries, err := tree.ReadDir(dir, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
