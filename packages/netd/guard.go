@@ -1,6 +1,9 @@
 package netd
 
-import "micromirror/packages/netd/firewall"
+import (
+	"micromirror/packages/daemon"
+	"micromirror/packages/netd/firewall"
+)
 
 // rules are the way to the firewall.
 type rules struct {
@@ -20,7 +23,9 @@ func (m *manager) guard() {
 		if s.Applied {
 			m.env.Log.Warn("firewall was gone, restoring it")
 		}
-		err = m.rules.wall.Apply(m.config.Firewall)
+		if err = m.rules.wall.Apply(m.config.Firewall); err == nil {
+			daemon.Notice(m.env.Log, "firewall is up", "rules", m.rules.wall.Rules())
+		}
 	}
 	text := ""
 	if err != nil {
