@@ -1,14 +1,16 @@
 // Package acme gets the node's certificate from a certificate authority and
 // renews it (RFC 8555), with nobody to help it.
 //
-// One certificate for all of the node's names. A further name that cannot be proven,
-// because it leads elsewhere, is left out and tried again after a day, so that it
-// costs the others nothing. It is asked for when there is none, when the names have changed and when two thirds of its life are over, a little
-// earlier or later on each node. Names are proven by HTTP-01: the answer to a
-// challenge is a file in a volatile directory that httpd reads. The step-by-step
-// client of golang.org/x/crypto/acme is used and not its autocert, which makes a
-// certificate for each name, decides by itself when to ask and proves names in a
-// way that needs port 443 first.
+// One certificate for all of the node's names. It is asked for when there is none,
+// when the names have changed and when two thirds of its life are over, a little
+// earlier or later on each node. A further name that cannot be proven, because it
+// leads elsewhere, is left out and tried again after a day, so that it costs the
+// others nothing. Names are proven by HTTP-01: the answer to a challenge is a file in
+// a volatile directory that httpd reads. TLS-ALPN-01 is not spoken: port 80 is open
+// on a mirror whatever happens, port 443 only once there is a certificate. The
+// step-by-step client of golang.org/x/crypto/acme is used and not its autocert, which
+// makes a certificate for each name, decides by itself when to ask and proves names
+// by TLS-ALPN-01 first.
 //
 // Promise: the authority is never hammered. Every attempt is counted durably
 // before it begins, at most Most in 24 hours, and after failures in a row each

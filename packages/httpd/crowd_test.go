@@ -167,7 +167,10 @@ func TestTenThousandStalledOverTLS(t *testing.T) {
 		{"reading", established(strings.Repeat(large, 4))},
 		{"the request", established("GET /debian/pool/la")},
 		{"shutdown", func(c net.Conn) error { return errors.Join(established(farewell)(c), c.(*net.TCPConn).CloseWrite()) }},
-		{"the handshake", func(c net.Conn) error { _, err := io.WriteString(c, "\x16\x03\x01\x02\x00\x01"); return err }},
+		{"the handshake", func(c net.Conn) error {
+			_, err := io.WriteString(c, "\x16\x03\x01\xff\xff"+strings.Repeat("\x01", 4000))
+			return err
+		}},
 	} {
 		for _, conn := range p.gather(t, n/4, stall.do) {
 			defer conn.Close()

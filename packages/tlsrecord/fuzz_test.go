@@ -44,6 +44,8 @@ func FuzzNext(f *testing.F) {
 func FuzzTap(f *testing.F) {
 	f.Add([]byte("\x16\x03\x01\x00\x03abc\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x02xy"), 3)
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"), 100)
+	f.Add(append([]byte("\x16\x03\x01\x00\x40\x01\x00\x00\x3c\x03\x03"), bytes.Repeat([]byte("r"), 58)...), 7)
+	f.Add([]byte("\x16\x03\x01\x00\x05\x01\x00\x00\x3c\x03\x16\x03\x01\x00\x21\x03rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr"), 50)
 	f.Fuzz(func(t *testing.T, data []byte, size int) {
 		if size < 1 || size > 1<<16 {
 			return
@@ -60,6 +62,9 @@ func FuzzTap(f *testing.F) {
 			if err != nil {
 				break
 			}
+		}
+		if random := tap.helloRandom(); random != nil && (len(random) != randomLength || !bytes.Contains(data, random)) {
+			t.Fatalf("random value % x", random)
 		}
 		if !bytes.HasPrefix(data, got) || len(data)-len(got) >= headerSize {
 			t.Fatalf("%d of %d bytes passed", len(got), len(data))

@@ -75,10 +75,15 @@ func (t *Tap) master() []byte {
 // readSize is what is read from the socket at a time.
 const readSize = 2 << 10
 
+// maxHello is how much of a hello is waited for. Real ones are shorter; what is
+// longer does not fill the memory of somebody who only waits.
+const maxHello = 4 << 10
+
 // Hello waits for the first record and returns what has been read; it is whole
-// unless its first byte shows that it is not TLS. Nothing has been passed on.
+// unless its first byte shows that it is not TLS, or it is unusually long. Nothing
+// has been passed on.
 func (t *Tap) Hello() ([]byte, error) {
-	for len(t.rest) < headerSize || len(t.rest) < recordLength(t.rest) {
+	for len(t.rest) < headerSize || len(t.rest) < min(recordLength(t.rest), maxHello) {
 		if len(t.rest) > 0 && t.rest[0] != TypeHandshake {
 			break
 		}

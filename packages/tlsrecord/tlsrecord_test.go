@@ -247,6 +247,23 @@ func TestWhatIsNotDataEndsTheSession(t *testing.T) {
 	}
 }
 
+// A client that announces a long hello and sends it slowly is not waited for with
+// all of that in memory.
+func TestLongHelloIsNotKept(t *testing.T) {
+	far, near := net.Pipe()
+	defer far.Close()
+	defer near.Close()
+	if err := near.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = far.Write(append([]byte("\x16\x03\x01\xff\xff"), make([]byte, maxHello)...)) // the rest never comes
+	}()
+	if got, err := NewTap(near).Hello(); err != nil || len(got) < maxHello || len(got) > maxHello+readSize {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 func TestTakeRefusesWhatItCannotExplain(t *testing.T) {
 	tap := NewTap(nil)
 	tap.secrets = map[string][]byte{}
