@@ -65,21 +65,34 @@ func Read(r io.ReaderAt) (Set, error) {
 	return set, err
 }
 
-// Write stores a set in place of the older copy, and reads it back.
+// Write stores a set in place of the older copy, and reads it back. If the disk
+// gave neither copy it stores both anew: one that can be read again later must not
+// pass for the newer.
 func Write(d Device, s Set) error {
 	body, err := pack(s)
 	if err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
 	_, half, sequence, err := newest(d)
-	if err != nil && !errors.Is(err, ErrNone) {
-		return fmt.Errorf("write identity: %w", err)
+	copies := 1
+	if errors.Is(err, errUnreadable) {
+		copies = 2
 	}
-	half = 1 - half
+	for range copies {
+		half, sequence = 1-half, sequence+1
+		if err := put(d, half, sequence, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put writes one half.
+func put(d Device, half int, sequence uint64, body []byte) error {
 	for _, part := range []struct {
 		data []byte
 		off  int64
-	}{{body, headerSpace}, {seal(sequence+1, body), 0}} {
+	}{{body, headerSpace}, {seal(sequence, body), 0}} {
 		if _, err := d.WriteAt(part.data, int64(half)*HalfSize+part.off); err != nil {
 			return fmt.Errorf("write identity: %w", err)
 		}
@@ -87,14 +100,17 @@ func Write(d Device, s Set) error {
 			return fmt.Errorf("flush identity: %w", err)
 		}
 	}
-	if h, got, err := readHalf(d, half); err != nil || h.Sequence != sequence+1 || !bytes.Equal(got, body) {
+	if h, got, err := readHalf(d, half); err != nil || h.Sequence != sequence || !bytes.Equal(got, body) {
 		return fmt.Errorf("write identity: reading back half %d: %w", half, cmp.Or(err, errors.New("different content")))
 	}
 	return nil
 }
 
+// errUnreadable is wrapped when it is the disk that fails, not what is on it.
+var errUnreadable = errors.New("unreadable")
+
 // newest returns the newest valid set, its half and sequence; half 1 and
-// sequence 0 if there is none.
+// sequence 0, and ErrNone, if there is none.
 func newest(r io.ReaderAt) (best Set, half int, sequence uint64, err error) {
 	half = 1
 	var problems []error
@@ -123,7 +139,7 @@ func readHalf(r io.ReaderAt, half int) (header, []byte, error) {
 	b := make([]byte, binary.Size(h))
 	off := int64(half) * HalfSize
 	if _, err := r.ReadAt(b, off); err != nil {
-		return h, nil, fmt.Errorf("read header: %w", err)
+		return h, nil, fmt.Errorf("read header: %w (%w)", err, errUnreadable)
 	}
 	if _, err := binary.Decode(b, binary.LittleEndian, &h); err != nil {
 		return h, nil, err
@@ -136,7 +152,7 @@ func readHalf(r io.ReaderAt, half int) (header, []byte, error) {
 	}
 	body := make([]byte, h.Length)
 	if _, err := r.ReadAt(body, off+headerSpace); err != nil {
-		return h, nil, fmt.Errorf("read content: %w", err)
+		return h, nil, fmt.Errorf("read content: %w (%w)", err, errUnreadable)
 	}
 	if !bytes.Equal(seal(h.Sequence, body)[:len(b)], b) {
 		return h, nil, errors.New("content does not match its checksum")

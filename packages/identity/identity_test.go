@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -195,4 +196,47 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("(-first +second): %v\n%s", err, diff)
 		}
 	})
+}
+
+// fails is a partition that cannot be read at some places, a number of times.
+type fails struct {
+	*partition
+	left map[int64]int
+}
+
+func (f *fails) ReadAt(b []byte, off int64) (int, error) {
+	if f.left[off] > 0 {
+		f.left[off]--
+		return 0, syscall.EIO
+	}
+	return f.partition.ReadAt(b, off)
+}
+
+// Whatever the disk refused while a set was written, that set is what comes back
+// once the disk gives all.
+func TestWriteToADiskThatFails(t *testing.T) {
+	for name, left := range map[string]map[int64]int{
+		"newer":         {0: 1},
+		"older":         {HalfSize: 1},
+		"both":          {0: 1, HalfSize: 1},
+		"both contents": {headerSpace: 1, HalfSize + headerSpace: 1},
+	} {
+		p := newPartition()
+		for _, s := range []string{"oldest", "older", "old"} {
+			if err := Write(p, Set{"f": []byte(s)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Write(&fails{p, left}, Set{"f": []byte("new")}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		got, err := Read(p)
+		if err != nil || string(got["f"]) != "new" {
+			t.Errorf("%s: %q, %v", name, got["f"], err)
+		}
+	}
+	p := newPartition()
+	if err := Write(&fails{p, map[int64]int{0: 9}}, Set{}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a half that cannot be read back: %v", err)
+	}
 }
