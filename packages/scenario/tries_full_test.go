@@ -22,7 +22,7 @@ import (
 
 const badSlotTries = slot.TrialTries
 
-var syncPhases = []string{"list", "fetch", "verify", "journal", "publish", "switch", "index", "settle"}
+var syncPhases = []string{"list", "fetch", "verify", "journal", "publish", "switch", "index", "settle", "delete"}
 
 // run is t.Run for a case of a long matrix: it tells how it goes, and does not
 // repeat a case that has passed with this very release before.
