@@ -43,14 +43,15 @@ func (s *Server) greet(ctx context.Context, conn *net.TCPConn, peer netip.Addr, 
 	}
 	wait, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	if !s.running.begin(wait, peer) {
+	place := s.running.begin(wait, peer, func() { _ = conn.SetDeadline(time.Now()) })
+	if place == nil {
 		s.counters.refused.Add(1)
 		done()
 		return
 	}
 	secured := tls.Server(tap, tap.Config(s.tls))
 	err = secured.Handshake() // the deadline bounds it
-	s.running.end(peer)
+	s.running.end(place)
 	if err != nil {
 		s.counters.failed.Add(1)
 		s.config.Log.Debug("handshake", "peer", peer, "err", err)

@@ -12,7 +12,8 @@
 // connection costs one small goroutine and no cryptography; the handshakes that
 // have begun are bounded for the node and for each network (MaxRunning,
 // MaxPerNetwork), and how often a network may begin one is up to Client. All of
-// it has to be over within Timeout. The session then goes to an event loop and the
+// it has to be over within Timeout, or within two seconds when all places are taken
+// and others wait. The session then goes to an event loop and the
 // goroutine ends. A client that speaks plain HTTP is told so in plain HTTP.
 //
 // The package opens the port that it is given, writes no file and keeps no state.

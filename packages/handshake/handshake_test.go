@@ -190,35 +190,70 @@ func TestShareOfOneNetwork(t *testing.T) {
 	greedy, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
 	synctest.Test(t, func(t *testing.T) {
 		s := newShare(3, 2)
+		never := func() { t.Error("a handshake was abandoned") }
 		now, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
+		var places []*place
 		for i, test := range []struct {
 			peer netip.Addr
 			want bool
 		}{
 			{greedy, true}, {netip.MustParseAddr("192.0.2.200"), true}, {greedy, false}, // waits the second in vain
 		} {
-			if got := s.begin(now, test.peer); got != test.want {
-				t.Errorf("%d: %v is let in: %v", i, test.peer, got)
+			p := s.begin(now, test.peer, never)
+			if (p != nil) != test.want {
+				t.Errorf("%d: %v is let in: %v", i, test.peer, p)
+			}
+			if p != nil {
+				places = append(places, p)
 			}
 		}
 		later, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if !s.begin(later, other) {
-			t.Error("another network has to wait")
+		third := s.begin(later, other, never)
+		if third == nil {
+			t.Fatal("another network has to wait")
 		}
-		let := make(chan bool, 1)
-		go func() { let <- s.begin(later, greedy) }()
+		let := make(chan *place, 1)
+		go func() { let <- s.begin(later, greedy, never) }()
 		synctest.Wait()
-		s.end(greedy)
-		if !<-let {
-			t.Error("nobody is let in when one has ended")
+		s.end(places[0])
+		fourth := <-let
+		if fourth == nil {
+			t.Fatal("nobody is let in when one has ended")
 		}
-		for _, peer := range []netip.Addr{greedy, greedy, other} {
-			s.end(peer)
+		for _, p := range []*place{places[1], third, fourth} {
+			s.end(p)
 		}
-		if len(s.network) != 0 || len(s.slots) != 0 {
+		if len(s.network) != 0 || len(s.slots) != 0 || s.running.Len() != 0 {
 			t.Errorf("%d networks and %d handshakes left", len(s.network), len(s.slots))
+		}
+	})
+}
+
+// When all places are taken by clients that stall, the next ones get theirs, each
+// after a moment.
+func TestStalledHandshakesMakeWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const places = 4
+		s := newShare(places, 1)
+		peer := func(i byte) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, i, 1}) }
+		for i := range byte(places) {
+			abandoned := make(chan struct{})
+			p := s.begin(t.Context(), peer(i), func() { close(abandoned) })
+			go func() {
+				<-abandoned
+				s.end(p)
+			}()
+		}
+		begun := time.Now()
+		for i := range byte(places) {
+			if s.begin(t.Context(), peer(100+i), func() { t.Error("a fresh handshake was abandoned") }) == nil {
+				t.Fatal("not let in")
+			}
+		}
+		if took := time.Since(begun); took < fair || took > 2*fair { // of the bubble's clock
+			t.Errorf("waited %v", took)
 		}
 	})
 }

@@ -1,27 +1,44 @@
 package handshake
 
 import (
+	"container/list"
 	"context"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// share bounds how many handshakes run at once, in all and for one network.
+// share bounds how many handshakes run at once, in all and for one network. When
+// all places are taken, whoever has had one for long gives it to the next.
 type share struct {
 	slots   chan struct{}
 	most    int // for one network
 	mu      sync.Mutex
 	network map[netip.Prefix]int
 	changed chan struct{} // closed when somebody ends
+	running list.List     // of *place, oldest first
 }
+
+// place is a handshake that runs.
+type place struct {
+	network netip.Prefix
+	since   time.Time
+	abandon func() // makes it fail soon
+	at      *list.Element
+}
+
+// fair is how long a handshake may take when others wait: a few round trips around
+// the world.
+const fair = 2 * time.Second
 
 func newShare(all, one int) *share {
 	return &share{slots: make(chan struct{}, all), most: one, network: map[netip.Prefix]int{}, changed: make(chan struct{})}
 }
 
-// begin waits for its turn, or reports false because ctx ended.
-func (s *share) begin(ctx context.Context, peer netip.Addr) bool {
+// begin waits for its turn; nil because ctx ended. abandon is called at most once,
+// before end.
+func (s *share) begin(ctx context.Context, peer netip.Addr, abandon func()) *place {
 	network := networkOf(peer)
 	for {
 		changed := s.enter(network)
@@ -30,16 +47,50 @@ func (s *share) begin(ctx context.Context, peer netip.Addr) bool {
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			return nil
 		case <-changed:
 		}
 	}
-	select {
-	case s.slots <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		s.leave(network)
-		return false
+	for {
+		select {
+		case s.slots <- struct{}{}:
+			return s.run(&place{network: network, since: time.Now(), abandon: abandon})
+		default:
+		}
+		s.hurry(time.Now())
+		timer := time.NewTimer(fair / 8)
+		select {
+		case s.slots <- struct{}{}:
+			timer.Stop()
+			return s.run(&place{network: network, since: time.Now(), abandon: abandon})
+		case <-ctx.Done():
+			timer.Stop()
+			s.leave(network)
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *share) run(p *place) *place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.at = s.running.PushBack(p)
+	return p
+}
+
+// hurry abandons the oldest handshake if it has had its time.
+func (s *share) hurry(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	oldest := s.running.Front()
+	if oldest == nil {
+		return
+	}
+	if p := oldest.Value.(*place); now.Sub(p.since) >= fair {
+		s.running.Remove(oldest)
+		p.at = nil
+		p.abandon()
 	}
 }
 
@@ -54,9 +105,15 @@ func (s *share) enter(network netip.Prefix) <-chan struct{} {
 	return nil
 }
 
-func (s *share) end(peer netip.Addr) {
+func (s *share) end(p *place) {
+	s.mu.Lock()
+	if p.at != nil {
+		s.running.Remove(p.at)
+		p.at = nil
+	}
+	s.mu.Unlock()
 	<-s.slots
-	s.leave(networkOf(peer))
+	s.leave(p.network)
 }
 
 func (s *share) leave(network netip.Prefix) {
