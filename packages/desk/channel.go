@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -130,7 +131,7 @@ func refusedText(err error) error {
 	switch {
 	case strings.Contains(err.Error(), "unable to authenticate"):
 		return fmt.Errorf("does not know your key; is it in fleet.json, manage.keys, and published? (%w)", err)
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("closed the connection: too many within a short time, or from outside firewall.allow (%w)", err)
 	}
 	return err

@@ -153,6 +153,7 @@ func TestOrders(t *testing.T) {
 	}
 	o.refused([]string{"does not host", "gimp"}, "sync", "one", "debian", "--identity", key)
 	o.refused([]string{"reboot", "nothing was done"}, "reboot", "one", "--yes", "two", "--identity", key)
+	o.refused([]string{"write: mirrorctl sync NODE PROJECT"}, "sync", "one", "--identity", key)
 	o.refused([]string{"--lines"}, "logs", "one", "--lines", "0", "--identity", key)
 	o.refused([]string{"--why"}, "drain", "one", "--why", strings.Repeat("x", 300), "--identity", key)
 }
@@ -254,4 +255,25 @@ func TestInitWithMaintainer(t *testing.T) {
 	if err != nil || len(cfg.Fleet.Manage.Keys) != 1 || cfg.Fleet.Manage.Keys[0] != line+" me" || cfg.Fleet.Manage.Port != node.DefaultManagePort {
 		t.Errorf("manage = %+v, %v", cfg.Fleet.Manage, err)
 	}
+}
+
+// A node that closes the connection unheard has a reason that is worth saying.
+func TestClosedUnheard(t *testing.T) {
+	o, key := managed(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	o.channel = l.Addr().String()
+	o.refused([]string{"closed the connection", "firewall.allow"}, "logs", "one", "--identity", key)
 }

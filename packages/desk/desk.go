@@ -86,8 +86,25 @@ func (d *desk) command() *cobra.Command {
 	root.AddCommand(topics()...)
 	for _, c := range root.Commands() {
 		completeNodes(c)
+		showUse(c)
 	}
 	return root
+}
+
+// showUse lets what a command says of too few or too many words end in how to
+// write it.
+func showUse(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		showUse(sub)
+	}
+	if wanted := c.Args; wanted != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := wanted(c, args); err != nil {
+				return fmt.Errorf("%w; write: %s", err, c.UseLine())
+			}
+			return nil
+		}
+	}
 }
 
 // completeNodes lets the shell complete the names of the fleet's nodes.
