@@ -10,7 +10,6 @@ import (
 	"flag"
 	"log/slog"
 
-	"golang.org/x/sync/errgroup"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"micromirror/packages/daemon"
@@ -74,12 +73,5 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return gate.Run(ctx) })
-	g.Go(func() error { return n.upkeep(f.state).Run(ctx) })
-	g.Go(func() error { return u.Run(ctx) })
-	g.Go(func() error { return n.sticks(u).Run(ctx) })
-	g.Go(func() error { return n.sticks(u).Run(ctx) })
-	g.Go(func() error { return f.control(ctx, n) })
-	return g.Wait()
+	return f.work(ctx, n, gate, u)
 }
