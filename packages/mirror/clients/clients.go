@@ -34,8 +34,9 @@ type Options struct {
 	Versions int
 	// Rounds is how often every client has to work with every version.
 	Rounds int
-	// Progress is told of each version; it may be nil.
-	Progress func(version int)
+	// Progress is told of each version, and what came of those before it; it may be
+	// nil.
+	Progress func(version int, results []Result)
 	Log      *slog.Logger
 }
 
@@ -220,7 +221,7 @@ func (w *work) versions(ctx context.Context) error {
 		}
 		w.push()
 		if w.Progress != nil {
-			w.Progress(v)
+			w.Progress(v, w.results())
 		}
 	}
 	for !w.ready() {
@@ -249,6 +250,8 @@ func (w *work) ready() bool {
 }
 
 func (w *work) results() []Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var out []Result
 	for _, l := range w.loops {
 		out = append(out, l.Result)

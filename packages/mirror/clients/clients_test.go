@@ -15,20 +15,16 @@ import (
 func TestRealClients(t *testing.T) {
 	results, err := Run(t.Context(), Options{
 		Dir: mirrortest.TempDir(t), Versions: versions, Rounds: 1, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
-		Progress: func(version int) {
+		Progress: func(version int, results []Result) {
 			if version%10 == 0 {
-				t.Logf("version %d of %d", version, versions)
+				t.Logf("version %d of %d\n%s", version, versions, table(t, results))
 			}
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var table bytes.Buffer
-	if err := Print(&table, results); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d versions\n%s", versions, table.String())
+	t.Logf("%d versions\n%s", versions, table(t, results))
 	if len(results) != 15 {
 		t.Errorf("%d results, want 15", len(results))
 	}
@@ -43,4 +39,13 @@ func TestRealClients(t *testing.T) {
 			t.Errorf("%s with %s never succeeds: %s", r.Client, r.Mirror, r.Example)
 		}
 	}
+}
+
+func table(t *testing.T, results []Result) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Print(&b, results); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
