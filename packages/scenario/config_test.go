@@ -29,10 +29,7 @@ func editNode(t *testing.T, d vm.Disk, edit func(n map[string]any)) {
 		t.Fatal(err)
 	}
 	part := partition{f, e.Offset}
-	set, err := identity.Read(part)
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := bornWith(t, d)
 	var n map[string]any
 	if err := json.Unmarshal(set["node.json"], &n); err != nil {
 		t.Fatal(err)
@@ -44,6 +41,25 @@ func editNode(t *testing.T, d vm.Disk, edit func(n map[string]any)) {
 	if err := errors.Join(identity.Write(part, set), f.Close()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// bornWith is what makes a node itself, as it was flashed.
+func bornWith(t *testing.T, d vm.Disk) identity.Set {
+	t.Helper()
+	e, err := d.Extent(vm.Identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(d.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	set, err := identity.Read(partition{f, e.Offset})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
 }
 
 // partition is a part of a disk image, as identity.Device.

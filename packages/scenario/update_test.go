@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
 	"micromirror/packages/release"
 	"micromirror/packages/slot"
@@ -16,6 +17,10 @@ import (
 // hasty is what tests want of a node: it asks for updates often and believes in a
 // new release sooner.
 const hasty = "mm.fault=update-hurry,quick-proof"
+
+// patience with each step of an update: a busy computer needs minutes to start a
+// node, and again to read a slot back.
+const patience = 15 * time.Minute
 
 // field is a node with a desk that publishes for it.
 type field struct {
@@ -29,19 +34,26 @@ type field struct {
 // newField starts a node that runs variant 0 of the release with fault points.
 func newField(t *testing.T) *field {
 	t.Helper()
+	return newFieldOf(t, hasty, "")
+}
+
+// newFieldOf does so with other words on the kernel command line, and an upstream
+// as ImageOptions has it.
+func newFieldOf(t *testing.T, options, upstream string) *field {
+	t.Helper()
 	f := &field{t: t, dir: t.TempDir()}
 	var err error
 	if f.office, err = OpenOffice(t.Context(), filepath.Join(f.dir, "fleet")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.office.Close() })
-	born, version := f.variant(0, hasty, nil)
+	born, version := f.variant(0, options, nil)
 	f.first = version
 	image := filepath.Join(f.dir, "node.img")
-	if err := Image(t.Context(), image, ImageOptions{Kind: Faults, Release: born, Office: f.office}); err != nil {
+	if err := Image(t.Context(), image, ImageOptions{Kind: Faults, Release: born, Office: f.office, Upstream: upstream}); err != nil {
 		t.Fatal(err)
 	}
-	f.m = vm.Start(t, vm.Config{Image: image})
+	f.m = vm.Start(t, vm.Config{Image: image, Timeout: patience})
 	return f
 }
 
