@@ -45,3 +45,38 @@ func healthySlot(t *testing.T, image string) *vm.VM {
 	fullTries(t, m)
 	return m
 }
+
+// With both slots damaged a node says why it cannot start, each time, and tries the
+// one that was the last to be good on and on: what ails it may pass, as when a disk
+// reads badly while it is cold.
+func TestBothSlotsBad(t *testing.T) {
+	t.Parallel()
+	m := vm.Prepare(t, vm.Config{Image: baseImage(t, Faults)})
+	var good []byte
+	for _, p := range []vm.Partition{vm.RootA, vm.RootB} {
+		var err error
+		if good, err = m.Disk().ReadAt(p, 0, 4096); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Disk().WriteAt(p, 0, make([]byte, len(good))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	editEntry(t, m, slot.A, func(e slot.Entry) slot.Entry { return e.WithTries(1) })
+	m.PowerOn()
+	for _, want := range []string{"a", "b", "b", "b"} {
+		if got := m.WaitBoot(); got != want {
+			t.Fatalf("slot %s was started, want %s", got, want)
+		}
+		m.Wait(`device-mapper: verity: .*corrupted|mm initrd: FAIL: .*root`)
+	}
+	m.PowerCut()
+	if err := m.Disk().WriteAt(vm.RootB, 0, good); err != nil {
+		t.Fatal(err)
+	}
+	m.PowerOn()
+	if got := m.WaitBoot(); got != "b" {
+		t.Fatalf("slot %s was started, want b", got)
+	}
+	m.Wait(`mm updated: slot b is the fallback`)
+}
