@@ -129,8 +129,8 @@ func editEntry(t *testing.T, m *vm.VM, n slot.Name, edit func(slot.Entry) slot.E
 
 func fullTries(t *testing.T, m *vm.VM) {
 	t.Helper()
-	if e := entry(t, m, slot.A); e.TriesLeft != slot.FullTries || e.TriesDone != 0 {
-		t.Errorf("slot a is %s, want %d tries left and none done", e.FileName(), slot.FullTries)
+	if e := entry(t, m, slot.A); e.TriesLeft != slot.FullTries {
+		t.Errorf("slot a is %s, want %d tries left", e.FileName(), slot.FullTries)
 	}
 }
 

@@ -27,7 +27,8 @@
 // Promise: a changed entry is a new file that is complete and flushed (package
 // durable) before the old one is removed, so a power cut leaves one of them or
 // both. Two files of one entry count as the one with the newer content, and Rearm
-// removes the other.
+// removes the other. Neither has the name that the loader gives the chosen one when
+// it starts it: it could not rename it, and would start it for ever.
 package slot
 
 import (
@@ -115,6 +116,14 @@ func (e Entry) WithTries(n int) Entry {
 // WithoutCounter returns the entry as a fallback has it.
 func (e Entry) WithoutCounter() Entry {
 	e.Counted, e.TriesLeft, e.TriesDone = false, 0, 0
+	return e
+}
+
+// Started returns the entry as the loader leaves it when it starts it.
+func (e Entry) Started() Entry {
+	if e.Counted && e.TriesLeft > 0 {
+		e.TriesLeft, e.TriesDone = e.TriesLeft-1, e.TriesDone+1
+	}
 	return e
 }
 

@@ -157,7 +157,7 @@ func settle(esp string, entries []Entry, n, running Name) error {
 	want := e.WithoutCounter()
 	switch {
 	case n == preferred.Slot:
-		want = e.WithTries(FullTries)
+		want = full(esp, e)
 	case e.Bad() && n != running:
 		return nil // was tried in vain: stays so until it is written again
 	}
@@ -165,6 +165,21 @@ func settle(esp string, entries []Entry, n, running Name) error {
 		return Put(esp, want) // not a rename: on FAT it can leave neither name
 	}
 	return tidy(esp, n, want.FileName())
+}
+
+// full returns the entry with a full counter, whose next count is not the name of
+// a file that is there. The power may fail before that file is removed; the loader
+// could then not count, and would start the slot for ever.
+func full(esp string, e Entry) Entry {
+	if !e.Counted || e.TriesLeft != FullTries {
+		e = e.WithTries(FullTries)
+	}
+	for {
+		if _, err := os.Lstat(filepath.Join(esp, EntriesDir, e.Started().FileName())); err != nil {
+			return e
+		}
+		e.TriesDone++
+	}
 }
 
 // tidy removes the files of a slot's entry but for keep, and temporary files.

@@ -132,7 +132,8 @@ func TestRearm(t *testing.T) {
 		armed   bool
 		want    []string
 	}{
-		{"preferred, counted by the loader", []file{{"slot-a+4-1", 2}, {"slot-b", 1}}, A, true, []string{"slot-a+5", "slot-b"}},
+		{"preferred, counted by the loader", []file{{"slot-a+4-1", 2}, {"slot-b", 1}}, A, true, []string{"slot-a+5-1", "slot-b"}},
+		{"and counted again", []file{{"slot-a+4-2", 2}, {"slot-b", 1}}, A, true, []string{"slot-a+5", "slot-b"}},
 		{"preferred, last try", []file{{"slot-a+0-3", 2}, {"slot-b", 1}}, A, true, []string{"slot-a+5", "slot-b"}},
 		{"already full", []file{{"slot-a+5", 2}, {"slot-b", 1}}, A, true, []string{"slot-a+5", "slot-b"}},
 		{"trial succeeded: the old one becomes the fallback", []file{{"slot-a+5", 2}, {"slot-b+2-1", 3}}, B, true, []string{"slot-a", "slot-b+5"}},
@@ -142,8 +143,9 @@ func TestRearm(t *testing.T) {
 		{"running a counted fallback", []file{{"slot-a+3-2", 2}, {"slot-b+0-3", 3}}, A, false, []string{"slot-a", "slot-b+0-3"}},
 		{"running a fallback without tries", []file{{"slot-a+0-5", 2}, {"slot-b+0-3", 3}}, A, false, []string{"slot-a", "slot-b+0-3"}},
 		{"running the fallback by hand", []file{{"slot-a", 2}, {"slot-b+3", 3}}, A, false, []string{"slot-a", "slot-b+3"}},
-		{"other slot being written", []file{{"slot-a+4-1", 2}}, A, true, []string{"slot-a+5"}},
-		{"two files after an interrupted rename", []file{{"slot-a+4-1", 2}, {"slot-a+5", 2}, {"slot-b", 1}}, A, true, []string{"slot-a+5", "slot-b"}},
+		{"other slot being written", []file{{"slot-a+4-1", 2}}, A, true, []string{"slot-a+5-1"}},
+		{"two files after an interrupted rename", []file{{"slot-a+4-1", 2}, {"slot-a+5", 2}, {"slot-b", 1}}, A, true, []string{"slot-a+5-1", "slot-b"}},
+		{"two files, the other way round", []file{{"slot-a+4-2", 2}, {"slot-a+5-1", 2}, {"slot-b", 1}}, A, true, []string{"slot-a+5-2", "slot-b"}},
 		{"full counter is the older file", []file{{"slot-a+5", 2}, {"slot-a+2-1", 4}, {"slot-b", 3}}, A, true, []string{"slot-a+5", "slot-b"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -189,7 +191,7 @@ func TestListReportsDamagedEntries(t *testing.T) {
 	if armed, err := Rearm(esp, A); !armed || err != nil {
 		t.Errorf("Rearm beside a damaged file = %v, %v", armed, err)
 	}
-	if diff := cmp.Diff([]string{"readme.txt", "slot-a+5", "slot-b"}, names(t, esp)); diff != "" {
+	if diff := cmp.Diff([]string{"readme.txt", "slot-a+5-1", "slot-b"}, names(t, esp)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }
@@ -213,7 +215,7 @@ func TestDamagedFilesOfEntries(t *testing.T) {
 	if armed, err := Rearm(esp, A); !armed || err != nil {
 		t.Errorf("Rearm = %v, %v", armed, err)
 	}
-	if diff := cmp.Diff([]string{"slot-a+5", "slot-b"}, names(t, esp)); diff != "" {
+	if diff := cmp.Diff([]string{"slot-a+5-1", "slot-b"}, names(t, esp)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }
