@@ -72,3 +72,31 @@ func get(t *testing.T, url string) ([]byte, error) {
 	defer r.Body.Close()
 	return io.ReadAll(r.Body)
 }
+
+// A node that is told "dhcp" takes the addresses that DHCP and router advertisements
+// offer, and serves.
+func TestDHCPBoot(t *testing.T) {
+	t.Parallel()
+	image := filepath.Join(t.TempDir(), "node.img")
+	if err := Image(t.Context(), image, ImageOptions{Kind: Shipped}); err != nil {
+		t.Fatal(err)
+	}
+	m := vm.Start(t, vm.Config{Image: image})
+	m.Wait(`mm netd: address 10\.0\.2\.15/24 on wan0 gateway 10\.0\.2\.2`)
+	m.Get("/")
+}
+
+// The same in a network that has nothing but router advertisements.
+func TestRouterAdvertisementBoot(t *testing.T) {
+	t.Parallel()
+	image := filepath.Join(t.TempDir(), "node.img")
+	if err := Image(t.Context(), image, ImageOptions{Kind: Shipped}); err != nil {
+		t.Fatal(err)
+	}
+	m := vm.Start(t, vm.Config{Image: image, NIC: cableNIC, Extra: []string{
+		"-netdev", "user,id=six,ipv4=off", "-device", "virtio-net-pci,netdev=six,romfile=,mac=52:54:00:6d:6d:66"}})
+	cable(t, m, false)
+	m.Wait(`mm netd: uplink wan0 mac=52:54:00:6d:6d:66 .*carrier=true`)
+	m.Wait(`mm netd: address fec0::5054:ff:fe6d:6d66/64 on wan0 gateway fe80::2`)
+	m.Wait(`mm updated: slot a healthy`)
+}
