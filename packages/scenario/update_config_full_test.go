@@ -55,7 +55,7 @@ func TestConfigurationOverTheAir(t *testing.T) {
 	f.m.Wait(`mm updated: configuration [0-9a-f]{8} failed: .*gateway.*, returning to the previous one`)
 	f.m.Wait(`mm netd: address 10\.0\.2\.15/24 on wan0 gateway 10\.0\.2\.2`)
 	f.m.Get("/")
-	f.m.PowerCut()
+	f.m.Shutdown()
 	f.has("node.json", good)
 	if bad := f.saved().Config.Bad; len(bad) != 1 {
 		t.Errorf("the node remembers %d bad configurations, want one: %+v", len(bad), bad)
@@ -69,7 +69,7 @@ func (f *field) has(name string, want []byte) {
 	if err := f.m.Disk().ExtractPerm("/node", dir); err != nil {
 		f.t.Fatal(err)
 	}
-	got, err := os.ReadFile(filepath.Join(dir, name))
+	got, err := os.ReadFile(filepath.Join(dir, "node", name))
 	if err != nil || string(got) != string(want) {
 		f.t.Errorf("%s is (%v)\n%s\nwant\n%s", name, err, got, want)
 	}

@@ -31,7 +31,7 @@ func TestUpdateOutlivesKillsAndHangs(t *testing.T) {
 		f.m.Wait(line)
 	}
 	f.m.Get("/")
-	f.m.PowerCut()
+	f.m.Shutdown()
 	if s := f.saved(); s.Version != version || len(s.Bad) != 0 {
 		t.Errorf("the node remembers %+v, want release %s and no failure", s, version)
 	}

@@ -41,7 +41,7 @@ func TestLongWay(t *testing.T) {
 	f.offer(filepath.Join(f.dir, "release-0"), true)
 	f.takes(f.first, slot.A)
 	f.mirrors(dir)
-	f.m.PowerCut()
+	f.m.Shutdown()
 	if len(key) == 0 {
 		t.Error("the node was flashed without a key")
 	}
