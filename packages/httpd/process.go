@@ -30,6 +30,12 @@ const others = 2
 func PrepareProcess() error {
 	debug.SetGCPercent(garbage)
 	runtime.GOMAXPROCS(loops() + others)
+	return raiseDescriptors()
+}
+
+// raiseDescriptors lets the process open as many files as may be had, up to
+// descriptors.
+func raiseDescriptors() error {
 	want := unix.Rlimit{Cur: descriptors, Max: descriptors}
 	err := unix.Setrlimit(unix.RLIMIT_NOFILE, &want)
 	if err == nil {
