@@ -124,8 +124,8 @@ func (r *run) chosen(boots int) []Cut {
 }
 
 // bootLimit is how long a machine may take to come up, an update and the tries of
-// a slot included.
-const bootLimit = 30 * time.Minute
+// a slot included, on a computer that has much else to do.
+const bootLimit = 2 * time.Hour
 
 // boot starts a machine from a cut. The problem is the node's, the error is not.
 func (r *run) boot(ctx context.Context, c Cut) (problem, err error) {

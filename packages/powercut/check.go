@@ -253,6 +253,9 @@ func (c *checker) checkESP(m *image) (s espState) {
 	}
 	if e, ok := slot.Choose(slices.Collect(maps.Values(entries))); ok {
 		s.choice = fmt.Sprintf("slot %s generation %d release %s", e.Slot, e.Generation, e.Release)
+		if next := e.Started().FileName(); next != e.FileName() && slices.Contains(f.list(entriesDir), next) {
+			report("%s would be started for ever: %s is in the way of counting", e.FileName(), next)
+		}
 	} else {
 		report("nothing to boot")
 	}

@@ -167,6 +167,12 @@ func TestOrderOfAnUpdate(t *testing.T) {
 			s.step(true, u.addName)
 			s.step(true, u.dropName)
 		}, nil},
+		{"the name that the loader will want is taken", func(s *script) {
+			s.step(true, func(d vm.Disk) error {
+				body, err := d.ESPRead(runningName)
+				return errors.Join(err, d.ESPWrite("loader/entries/slot-a+4-1.conf", body))
+			})
+		}, []string{"ESP"}},
 		{"identity damaged", func(s *script) {
 			s.step(true, func(d vm.Disk) error {
 				return errors.Join(d.Scramble(vm.Identity, 0, 8192), d.Scramble(vm.Identity, 32<<20, 8192))

@@ -18,11 +18,11 @@
 // initramfs and root file system by their hashes, the identity, and for a sample
 // /perm after the very repair that a node does when it starts. The loader's choice
 // must be a complete slot of one of the releases that the workload knows, and so
-// must every other entry: old or new, never a mixture. The slot that ran when the
-// recording began keeps an entry throughout; a damaged entry beside it does not
-// count, since the loader ignores it. Then disks are really
-// booted: every state of the ESP that differs in what firmware and loader see,
-// and samples of the rest.
+// must every other entry: old or new, never a mixture. The loader must be able to
+// count its tries. The slot that ran when the recording began keeps an entry
+// throughout; a damaged entry beside it does not count, since the loader ignores
+// it. Then disks are really booted: every state of the ESP that differs in what
+// firmware and loader see, and samples of the rest.
 //
 // Promise: the same recording gives the same cuts in the same order, each named by
 // a Cut, so that a run that was interrupted goes on, and a bad cut can be looked at
