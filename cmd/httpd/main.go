@@ -14,6 +14,7 @@ import (
 
 	"micromirror/packages/daemon"
 	"micromirror/packages/httpd"
+	"micromirror/packages/httpd/limit"
 	"micromirror/packages/layout"
 	"micromirror/packages/mirror/edition"
 	"micromirror/packages/node"
@@ -71,9 +72,8 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	limits := httpd.Limits(ctx, f.node, log)
 	daemon.Notice(log, "serving on "+l.Addr().String())
 	return httpd.Serve(ctx, l.(*net.TCPListener), httpd.Config{
-		Site: site, Journal: journal, Limits: limits, Grace: 30 * time.Second, Log: log, HTTPS: f.withHTTPS(ctx, port, log),
+		Site: site, Journal: journal, Limits: limit.NewTable(limit.Of(&config.Fleet)), Grace: 30 * time.Second, Log: log, HTTPS: f.withHTTPS(ctx, port, log),
 	})
 }

@@ -52,9 +52,8 @@ func startProgram(t *testing.T) *program {
 	p := &program{fixture: f, plain: freeAddr(t), ca: ca}
 	f.https = freeAddr(t)
 	for name, content := range map[string]string{
-		"fleet.json":  `{"domain":"mirror.example","contact":"noc@mirror.example","upstream":"upstream.example","ntp":[]}`,
-		"node.json":   `{"name":"crowded","hardware":"qemu","addresses":["dhcp"],"projects":["debian"]}`,
-		"limits.json": `{}`,
+		"fleet.json": `{"domain":"mirror.example","contact":"noc@mirror.example","upstream":"upstream.example","ntp":[]}`,
+		"node.json":  `{"name":"crowded","hardware":"qemu","addresses":["dhcp"],"projects":["debian"]}`,
 	} {
 		f.must(os.MkdirAll(filepath.Join(f.dir, "node"), 0o755))
 		f.must(os.WriteFile(filepath.Join(f.dir, "node", name), []byte(content), 0o644))

@@ -9,8 +9,7 @@
 //
 // Ordinary requests are served by package eventloop; it hands what is unusual to
 // net/http, which gets the same answers from the same site. Package limit bounds
-// what one network may take; its rules are /perm/node/limits.json, optional, read
-// again when it changes.
+// what one network may take.
 //
 // Over TLS (see package handshake) the same is served in the same way, once there
 // is a certificate; without one, or with a bad one, HTTP serves on.
@@ -19,7 +18,7 @@
 // /perm/acme, /run/acmed and /run/health.json; a missing one costs only what depends on it. Writes the
 // access log and the bytes served below /perm/state/httpd. URLs of its own, beside the tree: / (front
 // page), /status.json (see package status), /healthz (200 or 503 with the health
-// report), /metrics (Prometheus, for networks that the limits name), /robots.txt,
+// report), /metrics (Prometheus, for the prefixes of the fleet's firewall.allow), /robots.txt,
 // /favicon.ico, and below /.well-known/acme-challenge/ what acmed wants answered.
 package httpd
 

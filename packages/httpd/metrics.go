@@ -1,31 +1,13 @@
 package httpd
 
 import (
-	"context"
-	"log/slog"
 	"net/netip"
-	"path/filepath"
-	"time"
 
 	"micromirror/packages/httpd/answer"
 	"micromirror/packages/httpd/limit"
 	"micromirror/packages/httpd/metrics"
 	"micromirror/packages/httpd/status"
 )
-
-// Limits puts the rules of <dir>/limits.json in force and follows the file until
-// ctx ends.
-func Limits(ctx context.Context, dir string, log *slog.Logger) *limit.Table {
-	file := filepath.Join(dir, "limits.json")
-	rules, err := limit.Read(file)
-	if err != nil {
-		log.Error("limits not read, using the defaults", "err", err)
-		rules = limit.Default()
-	}
-	table := limit.NewTable(rules)
-	go table.Follow(ctx, file, time.Second, log)
-	return table
-}
 
 // metrics returns the source of /metrics.
 func (j *Journal) metrics(limits *limit.Table, site *answer.Site, https *secure) func(netip.Addr) []byte {

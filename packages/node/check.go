@@ -31,6 +31,7 @@ func (d *decoder) fleetFrom(f Fleet) Fleet {
 	d.keep("acme.ca", &f.ACME.CA, isPEM, "holds no certificate in PEM form", "leave it out for a public authority")
 	f.Update.URLs = d.strings("update.urls", f.Update.URLs, isURL, "is not an http or https URL", "write it like https://updates.example.net/fleet/")
 	d.firewall(&f.Firewall)
+	d.http(&f.HTTP)
 	d.manage(&f)
 	d.keep("update.window", &f.Update.Window, isWindow, "is not a time of day", "write it like 02:00-05:00, in UTC, or leave it out for any time")
 	d.keep("telemetry.syslog", &f.Telemetry.Syslog, isHostPort, "is not host or host:port", "write it like logs.example.net:6514")

@@ -53,6 +53,8 @@ type Fleet struct {
 	Update Update `json:"update"`
 	// Firewall has the fleet's lists.
 	Firewall Firewall `json:"firewall"`
+	// HTTP bounds what the file server gives to any one network.
+	HTTP HTTP `json:"http"`
 	// Manage says who may run commands on the nodes.
 	Manage Manage `json:"manage"`
 	// Telemetry says where logs and metrics go.

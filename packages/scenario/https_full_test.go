@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"micromirror/packages/demo"
+	"micromirror/packages/vm"
 )
 
 // Bodies of all sizes, a file of more than 4 GiB, a browser, and clients that go
@@ -51,7 +52,7 @@ func TestHTTPSLongRun(t *testing.T) {
 // beyond4GiB asks for ranges of a file of zeros around the 32-bit limits.
 func (n *secureNode) beyond4GiB(t *testing.T, path string, size int64) {
 	config := n.config(tls.VersionTLS13)
-	transport := &http.Transport{DialTLS: func(string, string) (net.Conn, error) { return n.dial(config) }}
+	transport := n.transport(config)
 	defer transport.CloseIdleConnections()
 	for _, r := range [][2]int64{{1<<31 - 3, 1<<31 + 3}, {1<<32 - 1, 1 << 32}, {1<<32 - 32<<20, 1<<32 + 32<<20}, {size - 1, size - 1}} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+nodeName+path, nil)
@@ -240,4 +241,18 @@ func (c *challenges) answer(r *http.Request, node int) ([]byte, error) {
 	}
 	c.known[r.URL.Path] = body
 	return body, nil
+}
+
+// editPerm changes /perm of a disk image by commands of debugfs.
+func (n *secureNode) editPerm(image string, commands ...string) {
+	n.Helper()
+	e, err := vm.Disk{Path: image}.Extent(vm.Perm)
+	if err != nil {
+		n.Fatal(err)
+	}
+	cmd := exec.CommandContext(n.Context(), "/usr/sbin/debugfs", "-w", "-f", "-", fmt.Sprintf("%s?offset=%d", image, e.Offset))
+	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		n.Fatalf("%v\n%s", err, said)
+	}
 }

@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -86,6 +87,8 @@ func (n *secureNode) image(upstream int, o secureOptions) string {
 	if err := Image(n.Context(), out, ImageOptions{
 		Kind: Shipped, Upstream: fmt.Sprintf("10.0.2.2:%d", upstream),
 		Fleet: func(f map[string]any) {
+			f["firewall"] = map[string]any{"allow": []string{"10.0.2.0/24"}}
+			f["http"] = map[string]any{"exempt": []string{"10.0.2.0/24"}}
 			f["acme"] = map[string]any{"directory": fmt.Sprintf("https://10.0.2.2:%d/dir", n.authority.Port), "ca": string(n.authority.CA)}
 			if o.project != "" {
 				f["projects"].(map[string]any)[o.project] = map[string]any{"title": o.project, "kind": "files", "path": o.project,
@@ -101,26 +104,7 @@ func (n *secureNode) image(upstream int, o secureOptions) string {
 	}); err != nil {
 		n.Fatal(err)
 	}
-	limits := filepath.Join(n.TempDir(), "limits.json")
-	if err := os.WriteFile(limits, []byte(`{"metrics":["10.0.2.0/24"],"exempt":["10.0.2.0/24"]}`), 0o644); err != nil {
-		n.Fatal(err)
-	}
-	n.editPerm(out, "mkdir /node", "write "+limits+" /node/limits.json")
 	return out
-}
-
-// editPerm changes /perm of a disk image by commands of debugfs.
-func (n *secureNode) editPerm(image string, commands ...string) {
-	n.Helper()
-	e, err := vm.Disk{Path: image}.Extent(vm.Perm)
-	if err != nil {
-		n.Fatal(err)
-	}
-	cmd := exec.CommandContext(n.Context(), "/usr/sbin/debugfs", "-w", "-f", "-", fmt.Sprintf("%s?offset=%d", image, e.Offset))
-	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		n.Fatalf("%v\n%s", err, said)
-	}
 }
 
 func freePort(t *testing.T) int {
@@ -185,6 +169,14 @@ func (n *secureNode) config(version uint16) *tls.Config {
 
 func (n *secureNode) dial(c *tls.Config) (*tls.Conn, error) {
 	return tls.DialWithDialer(&net.Dialer{Timeout: time.Minute}, "tcp", n.m.Addr(443), c)
+}
+
+// transport reaches the node under whatever name.
+func (n *secureNode) transport(c *tls.Config) *http.Transport {
+	return &http.Transport{DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: time.Minute}, Config: c}
+		return d.DialContext(ctx, "tcp", n.m.Addr(443))
+	}}
 }
 
 // certificate asks for something and returns what the node proved itself with.
@@ -262,7 +254,7 @@ func (n *secureNode) useGo(t *testing.T, most int) {
 	for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
 		config := n.config(version)
 		for _, size := range []int{1, 2, 16383, 16384, 16385, most} {
-			transport := &http.Transport{DialTLS: func(string, string) (net.Conn, error) { return n.dial(config) }}
+			transport := n.transport(config)
 			got, err := fetch(transport, "https://"+nodeName+"/demo-files/"+demo.LargeFile, size)
 			transport.CloseIdleConnections()
 			if err != nil || !bytes.Equal(got, want[1:1+size]) {

@@ -4,11 +4,10 @@
 // Clients are counted by network: a /24 of IPv4, a /56 of IPv6. A network may
 // hold so many connections and make so many requests a second, with a burst; the
 // node as a whole may hold so many connections. A TLS handshake counts as twenty
-// requests. Who is over is told 429, a full
-// node says 503. Rules come from an optional JSON file that is read again when it
-// changes, so that an attack is answered without a new image; a broken file is
-// reported and the rules in force stay. The table of networks is bounded; a
-// network that has done nothing for a minute is forgotten.
+// requests. Who is over is told 429, a full node says 503. The rules come from the
+// fleet file, which travels over the air, so that an attack is answered without a
+// new image. The table of networks is bounded; a network that has done nothing for
+// a minute is forgotten.
 package limit
 
 import (
@@ -20,27 +19,27 @@ import (
 	"time"
 )
 
-// Rules is the content of the file. What it leaves out is as in Default.
+// Rules is what a network may take.
 type Rules struct {
 	// Connections is the most that the node holds open.
-	Connections int `json:"connections"`
+	Connections int
 	// ConnectionsPerNetwork is the most that one network may hold open.
-	ConnectionsPerNetwork int `json:"connections_per_network"`
+	ConnectionsPerNetwork int
 	// RequestsPerSecond is what one network may ask for in the long run, Burst
 	// how much at once. 0 means no bound.
-	RequestsPerSecond float64 `json:"requests_per_second"`
-	Burst             float64 `json:"burst"`
+	RequestsPerSecond float64
+	Burst             float64
 	// Exempt networks have no bounds of their own.
-	Exempt []netip.Prefix `json:"exempt"`
+	Exempt []netip.Prefix
 	// Blocked networks get no answer but 403.
-	Blocked []netip.Prefix `json:"blocked"`
+	Blocked []netip.Prefix
 	// BlockedAgents get 403 if their User-Agent contains one of these.
-	BlockedAgents []string `json:"blocked_agents"`
+	BlockedAgents []string
 	// Metrics may read /metrics.
-	Metrics []netip.Prefix `json:"metrics"`
+	Metrics []netip.Prefix
 }
 
-// Default holds the rules of a node without a file.
+// Default holds the rules of a fleet that sets none.
 func Default() Rules {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	return Rules{

@@ -1,17 +1,13 @@
 package limit
 
 import (
-	"context"
-	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"micromirror/packages/node"
 )
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -87,59 +83,34 @@ func TestQuietNetworksAreForgotten(t *testing.T) {
 	}
 }
 
-func TestParse(t *testing.T) {
-	r, err := Parse([]byte(`{"connections_per_network": 7, "blocked": ["192.0.2.0/24"], "later": 1}`))
-	if err != nil || r.ConnectionsPerNetwork != 7 || len(r.Blocked) != 1 || r.Connections != Default().Connections {
-		t.Errorf("got %+v, %v", r, err)
+func TestOf(t *testing.T) {
+	none := Of(&node.Fleet{})
+	if diff := cmp.Diff(Default(), none, byValue()); diff != "" {
+		t.Errorf("a fleet that sets none: -want +got:\n%s", diff)
 	}
-	for _, bad := range []string{"", "{", `{"connections":0}`, `{"blocked":["x"]}`, `{"burst":0}`} {
-		if _, err := Parse([]byte(bad)); err == nil {
-			t.Errorf("Parse(%q) succeeded", bad)
+	got := Of(&node.Fleet{
+		Firewall: node.Firewall{Allow: []string{"203.0.113.0/24"}},
+		HTTP: node.HTTP{ConnectionsPerNetwork: 7, RequestsPerSecond: 9000, Blocked: []string{"192.0.2.0/24", "no prefix"},
+			Exempt: []string{"2001:db8::1/32"}, BlockedAgents: []string{"BadBot"}},
+	})
+	want := Default()
+	want.ConnectionsPerNetwork, want.RequestsPerSecond, want.Burst = 7, 9000, 9000
+	want.Blocked = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	want.Exempt = append(want.Exempt, netip.MustParsePrefix("2001:db8::/32"))
+	want.Metrics = append(want.Metrics, netip.MustParsePrefix("203.0.113.0/24"))
+	want.BlockedAgents = []string{"BadBot"}
+	if diff := cmp.Diff(want, got, byValue()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	table := NewTable(got)
+	for addr, want := range map[string]bool{"203.0.113.9": true, "127.0.0.1": true, "192.0.2.1": false} {
+		if got := table.MayReadMetrics(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("metrics for %s: %v, want %v", addr, got, want)
 		}
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"connections":1,"exempt":["::/0"]}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if r, err := Parse(data); err == nil && (r.Connections < 1 || r.ConnectionsPerNetwork < 1) {
-			t.Fatalf("rules that let nobody in: %+v", r)
-		}
-	})
-}
-
-func TestFollow(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "limits.json")
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		var out strings.Builder
-		table := NewTable(Default())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			table.Follow(ctx, file, time.Second, slog.New(slog.NewTextHandler(&out, nil)))
-		}()
-		synctest.Wait()
-		for _, step := range []struct {
-			content string
-			want    int
-		}{{`{"connections":11}`, 11}, {`{"connections":-1}`, 11}, {`{"connections":1234}`, 1234}} {
-			if err := os.WriteFile(file, []byte(step.content), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(2 * time.Second) // of the bubble's clock
-			synctest.Wait()
-			if got := table.rules.Load().Connections; got != step.want {
-				t.Errorf("after %s: %d, want %d", step.content, got, step.want)
-			}
-		}
-		cancel()
-		<-done
-		if n := strings.Count(out.String(), "limits not changed"); n != 1 {
-			t.Errorf("broken file reported %d times", n)
-		}
-	})
-}
+func byValue() cmp.Option { return cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }) }
 
 func TestHandshakeCountsAsManyRequests(t *testing.T) {
 	r := rules()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"micromirror/packages/httpd"
+	"micromirror/packages/httpd/limit"
 	"micromirror/packages/mirror"
 	"micromirror/packages/mirror/edition"
 	"micromirror/packages/mirror/publish"
@@ -148,9 +149,8 @@ func (m *mirrorWay) serveHTTP(ctx context.Context, config *node.Config, log *slo
 	if err != nil {
 		return "", err
 	}
-	limits := httpd.Limits(ctx, dirs.State, log)
 	go func() {
-		err := httpd.Serve(ctx, l.(*net.TCPListener), httpd.Config{Site: site, Journal: journal, Limits: limits, Log: log})
+		err := httpd.Serve(ctx, l.(*net.TCPListener), httpd.Config{Site: site, Journal: journal, Limits: limit.NewTable(limit.Of(&config.Fleet)), Log: log})
 		if err != nil && ctx.Err() == nil {
 			log.Error("serving", "err", err)
 		}
