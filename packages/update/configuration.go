@@ -52,8 +52,8 @@ type Configuration struct {
 	Trial   time.Duration // in which the node must be well again
 	Stable  time.Duration // without a break
 	Settle  time.Duration // that the daemons get to start
-	// Works says whether the network works as the node file wants it; nil refuses
-	// what is brought by hand.
+	// Works says whether the network works as the node file wants it, not only with
+	// what netd falls back to; nil refuses what is brought by hand.
 	Works func() error
 }
 
@@ -97,9 +97,15 @@ func (u *Updater) configure(ctx context.Context, cat *Catalogue) error {
 	u.mu.Lock()
 	before := u.report
 	u.mu.Unlock()
+	worked := u.Config.Works != nil && u.Config.Works() == nil
 	return u.try(ctx, journal{Sum: sum, Files: changed}, set, func(ctx context.Context, set map[string][]byte) error {
 		if err := u.watch(ctx, before); err != nil {
 			return err
+		}
+		if worked {
+			if err := u.Config.Works(); err != nil {
+				return fmt.Errorf("%w: %w", errUnwell, err)
+			}
 		}
 		return u.reached(ctx, set)
 	})

@@ -2,6 +2,7 @@ package update
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,31 @@ func TestConfigurationThatCostsTheGatewayComesBack(t *testing.T) {
 	b.settle()
 	if got := b.read("fleet.json"); got != f.file("new@example.net") {
 		t.Errorf("fleet.json = %s", got)
+	}
+}
+
+// The node is well, since the network fell back to what worked before.
+func TestConfigurationThatIsNotInForceComesBack(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	before := nodeFile("one")
+	b.works = func(config []byte) error {
+		if string(config) == before {
+			return nil
+		}
+		return errors.New("no gateway of the node file answers")
+	}
+	b.boot()
+	node := strings.Replace(before, `"dhcp"`, `"192.0.2.9/24"`, 1)
+	if _, err := f.repo.SetConfig(t.Context(), map[string][]byte{repository.NodeTarget("one"): []byte(node)}); err != nil {
+		t.Fatal(err)
+	}
+	b.settle()
+	if got := b.read("node.json"); got != before {
+		t.Errorf("node.json = %s", got)
+	}
+	if want := "did not get as well as it was: no gateway of the node file answers"; !strings.Contains(b.problem(), want) {
+		t.Errorf("problem %q, want %q", b.problem(), want)
 	}
 }
 
