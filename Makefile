@@ -75,6 +75,11 @@ bench-%: ## compare with the peer, print a table, write build/bench/NAME.json
 	@$(BUILD) deps bench
 	@$(GO) run ./cmd/bench $*
 
+bench-ktls: ## the same for TLS sealed by the kernel and by the server, in a virtual machine
+	@$(BUILD) deps test
+	@$(BUILD) release
+	@$(GO) run ./cmd/bench ktls
+
 bench-sync: ## the same for the sync client and the rsync daemon
 	@$(BUILD) deps bench
 	@$(GO) run ./cmd/syncbench

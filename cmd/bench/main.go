@@ -2,9 +2,12 @@
 //
 //	go run ./cmd/bench http
 //	go run ./cmd/bench https
+//	go run ./cmd/bench ktls
 //
 // The figures are printed and, unless only one work is measured, written to
-// build/bench/<name>.json. A measurement that was interrupted goes on where it was.
+// build/bench/<name>.json. A measurement that was interrupted goes on where it was,
+// except for ktls, which compares TLS sealed by the kernel and by the server in a
+// virtual machine (see package bench/ktls).
 package main
 
 import (
@@ -12,12 +15,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 
 	"micromirror/packages/bench"
 	"micromirror/packages/bench/http"
+	"micromirror/packages/bench/ktls"
 )
 
 func main() {
@@ -27,45 +30,45 @@ func main() {
 	scratch := flag.String("scratch", filepath.Join("build", "bench", "scratch"), "directory for the tree and the servers' files")
 	flag.Parse()
 	name := flag.Arg(0)
-	if name != "http" && name != "https" {
-		fmt.Fprintln(os.Stderr, "usage: bench [flags] http|https")
-		os.Exit(2)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, name, filepath.Join(*scratch, name), *rounds, *seconds, *only); err != nil {
+	var err error
+	switch scratch := filepath.Join(*scratch, name); name {
+	case "http", "https":
+		err = run(ctx, name, scratch, *rounds, *seconds, *only)
+	case "ktls":
+		err = kernelTLS(ctx, scratch, *rounds)
+	case inGuest:
+		err = ktls.Guest(ctx, flag.Args()[1:])
+	default:
+		fmt.Fprintln(os.Stderr, "usage: bench [flags] http|https|ktls")
+		os.Exit(2)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, name, scratch string, rounds, seconds int, only string) error {
-	scratch, err := filepath.Abs(scratch)
+	programs, err := build(ctx, scratch, "httpd")
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(scratch, 0o755); err != nil {
-		return err
-	}
-	server := filepath.Join(scratch, "httpd")
-	build := exec.CommandContext(ctx, "go", "build", "-o", server, "./cmd/httpd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOAMD64=v2")
-	build.Stdout, build.Stderr = os.Stdout, os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build server: %w", err)
-	}
 	rows, err := http.Run(ctx, http.Config{
-		Server: server, Scratch: scratch, Rounds: rounds, Seconds: seconds, Only: only, Out: os.Stdout, Secure: name == "https",
+		Server: programs[0], Scratch: filepath.Dir(programs[0]), Rounds: rounds, Seconds: seconds, Only: only, Out: os.Stdout, Secure: name == "https",
 	})
 	if err != nil {
 		return err
 	}
+	return report(name, "nginx", rows, only == "") // the figures of all rows stay together
+}
+
+// report prints the rows and may write them.
+func report(name, peer string, rows []bench.Row, write bool) error {
 	fmt.Println()
-	if err := bench.Print(os.Stdout, "nginx", rows); err != nil {
+	if err := bench.Print(os.Stdout, peer, rows); err != nil || !write {
 		return err
-	}
-	if only != "" { // the figures of all rows stay together
-		return nil
 	}
 	return bench.Write(filepath.Join("build", "bench"), name, rows)
 }

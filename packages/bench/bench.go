@@ -24,7 +24,7 @@ type Row struct {
 	Ours  float64 `json:"ours"`
 	Peer  float64 `json:"peer"`
 	Ratio float64 `json:"ratio"`
-	Aim   float64 `json:"aim"` // the ratio that was set as a goal
+	Aim   float64 `json:"aim"` // the ratio that was set as a goal, 0 for none
 
 	RateUnit string  `json:"rate_unit,omitempty"` // of what was done a second
 	OursRate float64 `json:"ours_rate,omitempty"`
@@ -100,7 +100,10 @@ func Print(w io.Writer, peer string, rows []Row) error {
 	fmt.Fprintln(t)
 	for _, r := range rows {
 		verdict := "reached"
-		if r.Ratio > r.Aim {
+		switch {
+		case r.Aim == 0:
+			verdict = ""
+		case r.Ratio > r.Aim:
 			verdict = "missed"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%.3g\t%.3g\t%.2f\t%.2f\t%s\t", r.Work, r.Unit, r.Ours, r.Peer, r.Ratio, r.Aim, verdict)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,13 @@ func TestTable(t *testing.T) {
 		"  listing     s     3      2   1.50  0.90   missed\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	out.Reset()
+	if err := Print(&out, "nginx", []Row{NewRow("part", "s", 3, 2, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "missed") || strings.Contains(out.String(), "reached") {
+		t.Errorf("a row without a goal is judged:\n%s", out.String())
 	}
 	rows[0].RateUnit, rows[0].OursRate, rows[0].PeerRate = "MB/s", 100, 50
 	out.Reset()

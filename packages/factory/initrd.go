@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"micromirror/packages/earlyboot"
 	"micromirror/packages/hardware"
 	"micromirror/packages/initramfs"
 	"micromirror/packages/release"
@@ -26,8 +27,10 @@ func (b *build) makeInitrd(ctx context.Context) error {
 		Init:      init,
 		ModuleDir: b.kernel.ModuleDir(),
 		Modules:   hardware.Modules(hardware.Needs(b.models), true),
-		E2fsck:    filepath.Join(b.unpacked(e2fsckDeb), "usr/sbin/e2fsck.static"),
-		Template:  filepath.Join(b.Out(), release.PermFile),
+		Files: map[string]string{
+			earlyboot.E2fsck:   filepath.Join(b.unpacked(e2fsckDeb), "usr/sbin/e2fsck.static"),
+			earlyboot.Template: filepath.Join(b.Out(), release.PermFile),
+		},
 	})
 	return err
 }

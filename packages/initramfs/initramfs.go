@@ -1,6 +1,6 @@
 // Package initramfs builds the file that the boot loader gives to the kernel as
 // its first root file system: /init, the modules needed to reach the disk, and
-// what checks /perm.
+// further files, such as what checks /perm.
 //
 // Promise: the same input gives the same bytes. Modules are stored uncompressed,
 // because one zstd over all of them is smaller and faster than each by itself.
@@ -26,7 +26,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/u-root/u-root/pkg/cpio"
 
-	"micromirror/packages/earlyboot"
 	"micromirror/packages/kmod"
 )
 
@@ -36,8 +35,8 @@ type Spec struct {
 	Init      string   // static program: cmd/initrd
 	ModuleDir string   // lib/modules/<release> of the kernel: kernel.Kernel.ModuleDir
 	Modules   []string // what these depend on comes along
-	E2fsck    string   // Debian's static e2fsck
-	Template  string   // zstd-compressed empty /perm: see package perm
+	// Files are further ones, by name in it; a program stays one.
+	Files map[string]string
 }
 
 // Result says what came out.
@@ -79,15 +78,13 @@ type file struct {
 // content gathers the files by path, without the leading slash.
 func (s Spec) content(ctx context.Context) (map[string]file, []kmod.Module, error) {
 	files := map[string]file{}
-	for _, f := range []struct {
-		to, from string
-		mode     uint64
-	}{{"init", s.Init, 0o755}, {earlyboot.E2fsck, s.E2fsck, 0o755}, {earlyboot.Template, s.Template, 0o644}} {
-		b, err := os.ReadFile(f.from)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", f.to, err)
+	for to, from := range s.Files {
+		if err := addFile(files, to, from); err != nil {
+			return nil, nil, err
 		}
-		files[strings.TrimPrefix(f.to, "/")] = file{b, f.mode}
+	}
+	if err := addFile(files, "init", s.Init); err != nil {
+		return nil, nil, err
 	}
 	tree, err := kmod.OpenTree(s.ModuleDir)
 	if err != nil {
@@ -98,6 +95,23 @@ func (s Spec) content(ctx context.Context) (map[string]file, []kmod.Module, erro
 		return nil, nil, err
 	}
 	return files, mods, addModules(files, tree, mods)
+}
+
+func addFile(files map[string]file, to, from string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return fmt.Errorf("%s: %w", to, err)
+	}
+	st, err := os.Stat(from)
+	if err != nil {
+		return fmt.Errorf("%s: %w", to, err)
+	}
+	mode := uint64(0o644)
+	if st.Mode()&0o111 != 0 {
+		mode = 0o755
+	}
+	files[strings.TrimPrefix(to, "/")] = file{b, mode}
+	return nil
 }
 
 func addModules(files map[string]file, tree *kmod.Tree, mods []kmod.Module) error {

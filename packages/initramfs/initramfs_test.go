@@ -50,13 +50,18 @@ func spec(t *testing.T) Spec {
 		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(p, b, 0o600); err != nil {
+		mode := os.FileMode(0o600)
+		if bytes.HasPrefix(b, []byte("#!")) {
+			mode = 0o700
+		}
+		if err := os.WriteFile(p, b, mode); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return Spec{
 		Out: filepath.Join(dir, "initrd"), ModuleDir: mods, Modules: []string{"disk_a", "in"},
-		Init: filepath.Join(dir, "init"), E2fsck: filepath.Join(dir, "e2fsck"), Template: filepath.Join(dir, "perm"),
+		Init:  filepath.Join(dir, "init"),
+		Files: map[string]string{"/e2fsck": filepath.Join(dir, "e2fsck"), "/perm.ext4.zst": filepath.Join(dir, "perm")},
 	}
 }
 
@@ -155,7 +160,7 @@ func TestBuildRefuses(t *testing.T) {
 	}{
 		"unknown module": {func(s *Spec) { s.Modules = append(s.Modules, "nosuch") }, "nosuch"},
 		"no init":        {func(s *Spec) { s.Init += ".not" }, "init"},
-		"no e2fsck":      {func(s *Spec) { s.E2fsck += ".not" }, "e2fsck"},
+		"no e2fsck":      {func(s *Spec) { s.Files["/e2fsck"] += ".not" }, "e2fsck"},
 		"no kernel":      {func(s *Spec) { s.ModuleDir += ".not" }, "kernel modules"},
 	} {
 		s := spec(t)

@@ -42,7 +42,7 @@ func Run(ctx context.Context, c Config) ([]bench.Row, error) {
 		return nil, err
 	}
 	if c.Secure {
-		if err := certify(c.Scratch); err != nil {
+		if err := bench.Certify(filepath.Join(c.Scratch, "acme")); err != nil {
 			return nil, err
 		}
 	}

@@ -9,15 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"micromirror/packages/authority"
-	"micromirror/packages/certificate"
 )
 
 // Aims over TLS: small answers, and large ones, where sealing is most of the work.
@@ -38,26 +33,6 @@ func secureWorks() []work {
 		{name: "full handshakes, 4 KiB each", target: "/4k.bin", shakes: true, clients: 8, aim: aimSmall},
 		{name: "resumed handshakes, 4 KiB each", target: "/4k.bin", shakes: true, resume: true, clients: 8, aim: aimSmall},
 	}
-}
-
-// certify makes a certificate for the servers to serve with.
-func certify(scratch string) error {
-	ca, err := authority.New()
-	if err != nil {
-		return err
-	}
-	data, err := ca.Issue(time.Now().Add(24*time.Hour), "127.0.0.1", "bench.example")
-	if err != nil {
-		return err
-	}
-	dir := filepath.Join(scratch, "acme")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("certify: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, certificate.File), data, 0o600); err != nil {
-		return fmt.Errorf("certify: %w", err)
-	}
-	return nil
 }
 
 // nginxTLS are the further lines of nginx's server, tuned: the cheaper AES first

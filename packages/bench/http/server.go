@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"micromirror/packages/bench"
 	"micromirror/packages/certificate"
 )
 
@@ -70,26 +71,16 @@ func (c *Config) startOurs(ctx context.Context, tree string) (*server, error) {
 		return nil, err
 	}
 	dir := filepath.Join(c.Scratch, "ours")
-	for _, sub := range []string{"node", "state", "run", "logs"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, fmt.Errorf("start server: %w", err)
-		}
-	}
-	files := map[string]string{
-		"fleet.json": `{"domain":"bench.example","contact":"bench@bench.example","upstream":"upstream.bench.example","ntp":[]}`,
-		"node.json":  `{"name":"bench","hardware":"qemu","addresses":["dhcp"],"projects":[]}`,
-	}
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, "node", name), []byte(content), 0o644); err != nil {
-			return nil, fmt.Errorf("start server: %w", err)
-		}
+	flags, err := bench.Ours(dir)
+	if err != nil {
+		return nil, err
 	}
 	plain, secure, url := addr, "", "http://"+addr
 	if c.Secure {
 		plain, secure, url = "127.0.0.1:0", addr, "https://"+addr
 	}
-	return start(ctx, url, filepath.Join(dir, "output"), c.Server, "-listen", plain, "-https", secure, "-acme", filepath.Join(c.Scratch, "acme"), "-root", tree, "-node", dir+"/node",
-		"-state", dir+"/state", "-run", dir+"/run", "-logs", dir+"/logs", "-sandbox=false")
+	flags = append([]string{c.Server, "-listen", plain, "-https", secure, "-acme", filepath.Join(c.Scratch, "acme"), "-root", tree}, flags...)
+	return start(ctx, url, filepath.Join(dir, "output"), flags...)
 }
 
 // nginxConfig is nginx tuned for this work. DIR, ADDR and TREE are filled in.
