@@ -10,44 +10,39 @@ import (
 	"micromirror/packages/vm"
 )
 
-// What is done every day: cuts of each workload that are checked offline, and cuts
-// of all of them that are booted.
+// What is done every day: cuts that are checked offline, and cuts that are booted.
 const (
 	everydayChecks = 300
-	everydayBoots  = 12
+	everydayBoots  = 2
 )
 
-// survives records all workloads below build, checks cuts spread over them, and
-// boots some. It goes on where an earlier run in the same folder stopped.
-func survives(t *testing.T, name string, o Options) (Counts, int) {
+// folders returns where the recordings and the machines are.
+func folders(t *testing.T, name string) (dir, machines string) {
 	t.Helper()
 	build, err := vm.BuildDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Dir, o.Machines, o.Together, o.Log = filepath.Join(build, name), filepath.Join(build, "vm"), 2, t.Output()
-	workloads, end, err := Workloads(t.Context(), o.Dir, o.Machines)
+	return filepath.Join(build, name), filepath.Join(build, "vm")
+}
+
+// A node survives power cuts during its first boot. Updates and changes of the
+// configuration take longer, see TestAllPowerCuts.
+func TestFirstBootSurvives(t *testing.T) {
+	w, err := FirstBoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Workloads = workloads
-	counts, err := Run(t.Context(), o)
+	dir, machines := folders(t, "powercut-test")
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	counts, err := Run(t.Context(), Options{
+		Dir: dir, Machines: machines, Workloads: []Workload{w},
+		Checks: everydayChecks, Perms: 10, Boots: everydayBoots, Together: 2, Log: t.Output(),
+	})
 	if err != nil {
 		t.Error(err)
 	}
-	if err := end(); err != nil {
-		t.Error(err)
-	}
-	return counts, len(workloads)
-}
-
-// A node survives power cuts during its first boot, an update and a change of its
-// configuration, and finishes what it was at.
-func TestPowerCuts(t *testing.T) {
-	const name = "powercut-test"
-	t.Cleanup(func() { os.RemoveAll(filepath.Join("..", "..", "build", name)) })
-	counts, workloads := survives(t, name, Options{Checks: everydayChecks, Perms: 10, Boots: everydayBoots})
-	if counts.Checked < workloads*everydayChecks*9/10 || counts.Booted != everydayBoots || counts.Survived != everydayBoots {
-		t.Errorf("%s, want %d of each workload checked and %d booted", counts, everydayChecks, everydayBoots)
+	if counts.Checked < everydayChecks*9/10 || counts.Booted != everydayBoots || counts.Survived != everydayBoots {
+		t.Errorf("%s, want %d checked and %d booted", counts, everydayChecks, everydayBoots)
 	}
 }
