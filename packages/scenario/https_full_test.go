@@ -45,7 +45,10 @@ func TestHTTPSLongRun(t *testing.T) {
 	n.Run("go", func(t *testing.T) { n.useGo(t, 16<<20) })
 	n.Run("resets", n.resets)
 	n.Run("chromium", n.useChromium)
-	n.Run("300 MiB", func(t *testing.T) { n.curlLarge(t, "1.3", "--tlsv1.3") })
+	n.Run("300 MiB", func(t *testing.T) {
+		n.curlLarge(t, "by the kernel", "--tlsv1.3")
+		n.curlLarge(t, "by the server", "--tls13-ciphers", "TLS_CHACHA20_POLY1305_SHA256")
+	})
 	n.Run("metrics", n.readMetrics)
 }
 
