@@ -21,11 +21,12 @@ import (
 //	quick-proof    a new release proves itself no longer than one that is known
 //	brief-proof    ten seconds of health prove any release
 //	short-trial    a node that is unhealthy on trial is given up after one minute
-//	impatient      a node that is unhealthy is given up after one minute
+//	impatient      a node that is unhealthy is given up after half a minute
 //	userland-hang  process 1 stops, and with it the watchdog's pings, once the
 //	               node has started
-//	sick-later     a blessed node becomes unhealthy for good; it is given up
-//	               after one minute
+//	sick-later     the node becomes unhealthy for good, later than a release that
+//	               is known is blessed; it is given up after one minute, or three
+//	               minutes after its start if it is on trial
 func Faults(cmdline string, log *slog.Logger, checks []health.Check, t Timing) ([]health.Check, Timing) {
 	ordered := fault.Ordered(cmdline)
 	if ordered.Has("never-bless") {
@@ -43,11 +44,11 @@ func Faults(cmdline string, log *slog.Logger, checks []health.Check, t Timing) (
 		t.Window = time.Minute
 	}
 	if ordered.Has("impatient") {
-		t.Cure = time.Minute
+		t.Cure = 30 * time.Second
 	}
 	if ordered.Has("sick-later") {
 		log.Warn("fault ordered: sick-later")
-		t.Cure = time.Minute
+		t.Window, t.Cure = 3*time.Minute, time.Minute
 		checks = append(checks, sick(t.Stable+time.Minute))
 	}
 	if ordered.Has("userland-hang") {

@@ -20,6 +20,7 @@ import (
 // line of an image built with the tag "faults":
 //
 //	update-hurry          passes every ten seconds, and steps of at most five minutes
+//	update-brief          steps of at most two minutes
 //	update-POINT-error    the step at one of Points fails
 //	update-POINT-kill     the process is killed there
 //	update-POINT-hang     the step does not end
@@ -29,6 +30,9 @@ func Faults(cmdline, state string, t Timing, log *slog.Logger) (func(ctx context
 	ordered := fault.Ordered(cmdline)
 	if ordered.Has("update-hurry") {
 		t = Timing{First: time.Second, Poll: 10 * time.Second, Retry: 5 * time.Second, Step: 5 * time.Minute, Drain: t.Drain, Grace: t.Grace}
+	}
+	if ordered.Has("update-brief") {
+		t.Step = 2 * time.Minute
 	}
 	return func(_ context.Context, point string) error {
 		for _, kind := range []string{"error", "kill", "hang"} {
