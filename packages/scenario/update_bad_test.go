@@ -24,7 +24,6 @@ type badRelease struct {
 	says    string                                     // on the console while it runs
 	why     string                                     // what the node says of it afterwards
 	refused bool
-	forgets bool // the disk takes no note of it
 }
 
 // unasked is how a program ends that a fault point ends.
@@ -39,17 +38,6 @@ var brokenReleases = []badRelease{
 		edit: func(_ string, r *release.Release) error { r.Hardware = []string{"toaster"}; return nil }},
 	{name: "root that its hash tree does not fit", spoil: flipRoot, why: never, says: `verity: .*corrupted`},
 	{name: "web server ends", options: "mm.fault=httpd-ends,short-trial", says: `mm httpd: stopped .*` + unasked, why: `.*http-ipv4: `},
-}
-
-// scramble is a root file system that is none.
-func scramble(dir string, _ *release.Release) error {
-	f, err := os.OpenFile(filepath.Join(dir, release.RootFile), os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.WriteAt(make([]byte, 96), 0)
-	return err
 }
 
 // flipRoot changes one bit of what the hash tree covers.
@@ -92,9 +80,7 @@ func (f *field) survives(list []badRelease) {
 			continue
 		}
 		f.leaves(b, version)
-		if !b.forgets {
-			failed = append(failed, version)
-		}
+		failed = append(failed, version)
 	}
 	f.m.Shutdown() // what is read below does not look into the journal
 	f.remembers(failed)

@@ -14,8 +14,8 @@ import (
 func TestUpdateOutlivesKillsAndHangs(t *testing.T) {
 	t.Parallel()
 	const hang = `mm updated: unhealthy: updater: .* does not end, rebooting`
-	f := newFieldOf(t, hasty+",impatient,update-downloading-kill,update-installing-hang,update-installed-kill,update-rebooting-hang", "")
-	dir, version := f.variant(1, hasty+",impatient,update-trial-kill,update-good-hang", nil)
+	f := newFieldOf(t, 0, hasty+",update-brief,impatient,update-downloading-kill,update-installing-hang,update-installed-kill,update-rebooting-hang", "")
+	dir, version := f.variant(1, hasty+",update-brief,impatient,update-trial-kill,update-good-hang", nil)
 	f.offer(dir, false)
 	for _, line := range []string{
 		`mm updated: slot a healthy, re-armed`,

@@ -3,18 +3,19 @@
 package scenario
 
 import (
-	"path/filepath"
 	"testing"
 
 	"micromirror/packages/slot"
 )
 
-// Right after a bad release, a signed emergency brings back the first one, which
-// is believed in as soon as any other.
+// Right after a bad release, a signed emergency brings a release that is older than
+// the one the node was born with, which is believed in as soon as any other.
 func TestEmergencyDowngrade(t *testing.T) {
 	t.Parallel()
-	f := newField(t)
-	f.upAndBack()
-	f.offer(filepath.Join(f.dir, "release-0"), true)
-	f.takes(f.first, slot.A)
+	f := newFieldOf(t, 1, hasty, "")
+	f.m.Wait(`mm updated: slot a healthy, re-armed`)
+	f.rollsBack(2, slot.A, f.first)
+	older, version := f.variant(0, hasty, nil)
+	f.offer(older, true)
+	f.takes(version, slot.B)
 }

@@ -16,7 +16,7 @@ import (
 
 // hasty is what tests want of a node: it asks for updates often and believes in a
 // new release sooner.
-const hasty = "mm.fault=update-hurry,quick-proof"
+const hasty = "mm.fault=update-hurry,brief-proof"
 
 // patience with each step of an update: a busy computer needs minutes to start a
 // node, and again to read a slot back.
@@ -34,12 +34,12 @@ type field struct {
 // newField starts a node that runs variant 0 of the release with fault points.
 func newField(t *testing.T) *field {
 	t.Helper()
-	return newFieldOf(t, hasty, "")
+	return newFieldOf(t, 0, hasty, "")
 }
 
-// newFieldOf does so with other words on the kernel command line, and an upstream
-// as ImageOptions has it.
-func newFieldOf(t *testing.T, options, upstream string) *field {
+// newFieldOf does so with another variant, other words on the kernel command line,
+// and an upstream as ImageOptions has it.
+func newFieldOf(t *testing.T, n int, options, upstream string) *field {
 	t.Helper()
 	f := &field{t: t, dir: t.TempDir()}
 	var err error
@@ -47,7 +47,7 @@ func newFieldOf(t *testing.T, options, upstream string) *field {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.office.Close() })
-	born, version := f.variant(0, options, nil)
+	born, version := f.variant(n, options, nil)
 	f.first = version
 	image := filepath.Join(f.dir, "node.img")
 	if err := Image(t.Context(), image, ImageOptions{Kind: Faults, Release: born, Office: f.office, Upstream: upstream}); err != nil {
@@ -105,25 +105,24 @@ func (f *field) takes(version string, in slot.Name) {
 // itself.
 func TestUpdatesOverTheAir(t *testing.T) {
 	t.Parallel()
-	newField(t).upAndBack()
-}
-
-// upAndBack leaves the node with variant 1 in slot b, and variant 2 remembered as
-// bad.
-func (f *field) upAndBack() {
-	t := f.t
-	t.Helper()
+	f := newField(t)
 	good, version := f.variant(1, hasty, nil)
 	f.offer(good, false)
 	f.m.Wait(`mm updated: slot a healthy, re-armed`)
 	f.takes(version, slot.B)
+	f.rollsBack(2, slot.B, version)
+}
 
-	bad, badVersion := f.variant(2, hasty+",never-bless", nil)
+// rollsBack offers the n-th variant, which is never healthy, to a node that runs a
+// version in a slot, and stays there.
+func (f *field) rollsBack(n int, to slot.Name, version string) {
+	f.t.Helper()
+	bad, badVersion := f.variant(n, hasty+",never-bless", nil)
 	f.offer(bad, false)
 	f.m.Wait(`mm updated: rebooting into ` + regexp.QuoteMeta(badVersion))
-	if others := f.m.WaitSlot("b"); others != slot.TrialTries {
-		t.Errorf("the bad release was started %d times, want %d", others, slot.TrialTries)
+	if others := f.m.WaitSlot(string(to)); others != slot.TrialTries {
+		f.t.Errorf("the bad release was started %d times, want %d", others, slot.TrialTries)
 	}
 	f.m.Wait(`mm updated: release ` + regexp.QuoteMeta(badVersion) + ` failed: .*ordered by a test.*, staying on ` + regexp.QuoteMeta(version))
-	f.m.Wait(`mm updated: slot b healthy`)
+	f.m.Wait(`mm updated: slot ` + string(to) + ` healthy`)
 }

@@ -23,7 +23,7 @@ import (
 func TestLongWay(t *testing.T) {
 	t.Parallel()
 	dir, up := upstream(t, largeFile)
-	f := newFieldOf(t, hasty, fmt.Sprintf("10.0.2.2:%d", up.Port()))
+	f := newFieldOf(t, 0, hasty, fmt.Sprintf("10.0.2.2:%d", up.Port()))
 	for range demo.Modules() {
 		f.m.Wait(`mm syncd: demo-\w+: published`)
 	}
