@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -30,6 +31,7 @@ type Reader struct {
 	files     int
 	keep      string // file that holds the place
 	kept      Place
+	doubt     *uint32 // sum of what should be before the place that was kept, until that is seen
 	at        Place // of what Next returned last, its end
 	file      *os.File
 	lost      bool
@@ -43,13 +45,29 @@ const batch = 64 << 10
 // in; one that is missing or unreadable means the oldest line.
 func Follow(dir, name string, files int, keep string) *Reader {
 	r := &Reader{dir: dir, name: name, files: files, keep: keep, buf: make([]byte, batch)}
+	var k keptPlace
 	data, err := os.ReadFile(keep)
-	if err == nil && json.Unmarshal(data, &r.at) == nil && r.at.Offset >= 0 {
-		r.kept = r.at
-	} else {
-		r.at = Place{}
+	if err == nil && json.Unmarshal(data, &k) == nil && k.Offset >= 0 {
+		r.at, r.kept, r.doubt = k.Place, k.Place, &k.Before
 	}
 	return r
+}
+
+// keptPlace is the content of the file that holds a place.
+type keptPlace struct {
+	Place
+	// Before is the sum of the bytes before the place. A crash may shorten a log to
+	// less than what was read of it, and then it grows again: with other lines.
+	Before uint32 `json:"before"`
+}
+
+// before sums up the bytes of a file that end at an offset.
+func before(f *os.File, offset int64) (uint32, error) {
+	b := make([]byte, min(offset, 1<<10))
+	if _, err := f.ReadAt(b, offset-int64(len(b))); err != nil {
+		return 0, err
+	}
+	return crc32.ChecksumIEEE(b), nil
 }
 
 // Next returns whole lines, nil when there are none yet. They are valid until the
@@ -124,6 +142,12 @@ func (r *Reader) take(age int, p Place) bool {
 	}
 	if info, err := f.Stat(); err != nil || info.Size() < p.Offset {
 		p.Offset = 0 // shorter than it was: another file after all
+	}
+	if r.doubt != nil {
+		if sum, err := before(f, p.Offset); err != nil || sum != *r.doubt {
+			p.Offset = 0
+		}
+		r.doubt = nil
 	}
 	r.close()
 	r.file, r.at = f, p
@@ -208,7 +232,7 @@ func (r *Reader) Save() error {
 	if r.at == r.kept {
 		return nil
 	}
-	data, err := json.Marshal(r.at)
+	data, err := r.keeping()
 	if err == nil {
 		err = durable.WriteFile(r.keep, append(data, '\n'), 0o600)
 	}
@@ -217,6 +241,23 @@ func (r *Reader) Save() error {
 	}
 	r.kept = r.at
 	return nil
+}
+
+// keeping returns what to keep of the place.
+func (r *Reader) keeping() ([]byte, error) {
+	if r.file == nil && r.at != (Place{}) {
+		if err := r.open(); err != nil {
+			return nil, err
+		}
+	}
+	k := keptPlace{Place: r.at}
+	if r.file != nil {
+		var err error
+		if k.Before, err = before(r.file, r.at.Offset); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(k)
 }
 
 // Close ends the reading.

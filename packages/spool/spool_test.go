@@ -156,6 +156,46 @@ func TestReaderFollows(t *testing.T) {
 	}
 }
 
+// A power cut may take the end of a log away that was read already; what grows in
+// its place is new.
+func TestReaderAfterACrash(t *testing.T) {
+	for _, rewound := range []bool{false, true} {
+		dir := t.TempDir()
+		l := open(t, dir, 1000, 3)
+		l.Write([]byte("first\nsecond\nthird\n"))
+		r := follow(dir, 3)
+		readAll(t, r)
+		if rewound {
+			r.Rewind(r.Place())
+		}
+		if err := r.Save(); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		l.Write([]byte("not read yet\n"))
+		r = follow(dir, 3)
+		if diff := cmp.Diff("not read yet\n", readAll(t, r)); diff != "" {
+			t.Errorf("rewound %v: -want +got:\n%s", rewound, diff)
+		}
+		if err := r.Save(); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		l.Close()
+
+		if err := os.Truncate(filepath.Join(dir, name), int64(len("first\n"))); err != nil {
+			t.Fatal(err)
+		}
+		want := "first\n" + strings.Repeat("after the crash\n", 10)
+		l = open(t, dir, 1000, 3)
+		l.Write([]byte(strings.TrimPrefix(want, "first\n")))
+		if diff := cmp.Diff(want, readAll(t, follow(dir, 3))); diff != "" {
+			t.Errorf("rewound %v: -want +got:\n%s", rewound, diff)
+		}
+		l.Close()
+	}
+}
+
 func TestReaderTooFarBehind(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, 100, 3)
