@@ -1,4 +1,4 @@
-//go:build vm
+//go:build vm && full
 
 package scenario
 
@@ -32,7 +32,7 @@ const unasked = `ended without being asked to`
 // never is what the node says of a release that ended without a word to it.
 const never = "it did not come up"
 
-// brokenReleases are those of every day.
+// brokenReleases are some that come over the air.
 var brokenReleases = []badRelease{
 	{name: "other hardware", refused: true, why: `is for other hardware than "qemu": \[toaster\]`,
 		edit: func(_ string, r *release.Release) error { r.Hardware = []string{"toaster"}; return nil }},
