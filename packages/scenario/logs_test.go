@@ -45,7 +45,7 @@ func TestLogsReachTheCollector(t *testing.T) {
 	m.Wait(`mm httpd: serving on`)
 	m.Wait(`mm logd: logs reach the collector`)
 	m.Get("/robots.txt?first")
-	collector.AwaitMatch(time.Minute,
+	collector.AwaitMatch(10*time.Minute,
 		`kernel kernel Linux version `, `kernel kernel mm initrd: start`, // said before logd was there
 		`netd service `, `syncd service `, `httpd service .*level=NOTICE msg="serving on`, `httpd access .*GET /robots.txt.first `)
 
@@ -54,7 +54,7 @@ func TestLogsReachTheCollector(t *testing.T) {
 	m.Wait(`mm logd: logs wait for the collector`)
 	m.Get("/robots.txt?third")
 	collector.Start()
-	collector.AwaitMatch(2*time.Minute, `logd service .*logs wait for the collector`, `httpd access .*GET /robots.txt.third `)
+	collector.AwaitMatch(10*time.Minute, `logd service .*logs wait for the collector`, `httpd access .*GET /robots.txt.third `)
 
 	collector.Stop()
 	if err := m.QMP(t.Context(), "inject-nmi", nil, nil); err != nil {
@@ -65,7 +65,7 @@ func TestLogsReachTheCollector(t *testing.T) {
 	m.Wait(`mm logd: the kernel has crashed before this boot`)
 	m.Get("/robots.txt?fourth")
 	collector.Start()
-	collector.AwaitMatch(2*time.Minute, `kernel crash dmesg-efi\S* .*Kernel panic - not syncing: NMI`, `httpd access .*GET /robots.txt.fourth `)
+	collector.AwaitMatch(10*time.Minute, `kernel crash dmesg-efi\S* .*Kernel panic - not syncing: NMI`, `httpd access .*GET /robots.txt.fourth `)
 	if said(m, "crash record not taken") != 0 {
 		t.Error("the crash record stays with the firmware")
 	}

@@ -56,7 +56,7 @@ type Config struct {
 	NoReboot   bool          // a reset of the guest turns the machine off instead
 	Clock      time.Time     // what its real-time clock says at power-on; zero: the truth
 	Extra      []string      // further QEMU arguments
-	Timeout    time.Duration // of each wait of a VM, default 5 minutes
+	Timeout    time.Duration // of each wait of a VM, default 15 minutes
 	Seats      *Seats        // from Reserve, for scenarios with two machines
 	OnLine     func(Line)    // told every console line; must not block
 }
@@ -75,7 +75,7 @@ func (c Config) withDefaults() Config {
 		c.Ports = map[int]int{80: 0, 443: 0, 873: 0}
 	}
 	if c.Timeout == 0 {
-		c.Timeout = 5 * time.Minute
+		c.Timeout = 15 * time.Minute
 	}
 	return c
 }
