@@ -32,7 +32,7 @@ type Reader struct {
 	keep      string // file that holds the place
 	kept      Place
 	doubt     *uint32 // sum of what should be before the place that was kept, until that is seen
-	at        Place // of what Next returned last, its end
+	at        Place   // of what Next returned last, its end
 	file      *os.File
 	lost      bool
 	buf       []byte
