@@ -129,16 +129,38 @@ func (l *loop) turnAway() {
 
 // reserve gets the spare descriptor back and listens again.
 func (l *loop) reserve() {
-	if l.spare == nil {
-		f, err := os.Open(os.DevNull)
-		if err != nil {
-			return
-		}
-		l.spare = f
+	if l.spare == nil && !l.getSpare() && !(l.shed() && l.getSpare()) {
+		return
 	}
 	if !l.listens && !l.stopping && l.listen() != nil {
 		l.listens = false
 	}
+}
+
+func (l *loop) getSpare() bool {
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		return false
+	}
+	l.spare = f
+	return true
+}
+
+// shed ends the connection that has been idle longest after its answers: another
+// loop or a file may have taken the spare descriptor while it was given up, and
+// without one nobody new would even be refused. Clients expect this of a connection
+// that persists (RFC 9112, 9.5).
+func (l *loop) shed() bool {
+	var longest *conn
+	for _, c := range l.conns {
+		if c != nil && c.idle() && (longest == nil || c.deadline < longest.deadline) {
+			longest = c
+		}
+	}
+	if longest != nil {
+		l.end(longest)
+	}
+	return longest != nil
 }
 
 // addrOf reads the peer's address.

@@ -29,7 +29,11 @@ type conn struct {
 	helped   bool    // a helper works for it; the loop leaves it alone
 	question *asked
 	last     bool // close after the response
+	answered bool // at least once
 }
+
+// idle reports whether every request on the connection is answered.
+func (c *conn) idle() bool { return c.answered && c.out == nil && c.in == nil && !c.helped }
 
 // output is a response on its way: head first, then the body's segments.
 type output struct {

@@ -234,22 +234,28 @@ func TestMovingClientsFinishHoweverSlow(t *testing.T) {
 	}
 }
 
+// still makes a loop that does only what the test calls.
+func (r *rig) still() *loop {
+	r.Helper()
+	file, err := r.listener().File()
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { file.Close() })
+	if err := prepareListener(int(file.Fd())); err != nil {
+		r.Fatal(err)
+	}
+	loop, err := newLoop(int(file.Fd()), &r.config, &disk{}) // without helpers, it answers itself
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { loop.close(); rawClose(loop.wake.fd) })
+	return loop
+}
+
 func TestOutOfDescriptors(t *testing.T) {
 	r := newRig(t, Timeouts{Head: time.Second, Idle: time.Second, Stall: time.Second})
-	l := r.listener()
-	file, err := l.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if err := prepareListener(int(file.Fd())); err != nil {
-		t.Fatal(err)
-	}
-	loop, err := newLoop(int(file.Fd()), &r.config, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { loop.close(); rawClose(loop.wake.fd) }()
+	loop := r.still()
 	conn := r.dial()
 	r.write(conn, "GET /small"+get)
 	loop.turnAway()

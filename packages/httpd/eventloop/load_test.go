@@ -185,6 +185,57 @@ func TestMoreClientsThanDescriptors(t *testing.T) {
 	}
 }
 
+// A loop that lost its spare descriptor to somebody else gets one back from a
+// connection that is idle, not from one that waits for its answer.
+func TestSpareDescriptorIsRegained(t *testing.T) {
+	r := newRig(t, Timeouts{Head: time.Minute, Idle: time.Minute, Stall: time.Minute})
+	r.site.Answer(&answer.Request{Path: "/small"}).Close() // opened once, it is served from the cache
+	loop := r.still()
+	waiting, idle, later := r.dial(), r.dial(), r.dial()
+	loop.accept()
+	loop.accept()
+	r.write(idle, "HEAD /small"+get)
+	loop.ready(loop.conns[1])
+	if resp, err := http.ReadResponse(bufio.NewReader(idle), nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	fill := func() {
+		for {
+			f, err := os.Open(os.DevNull)
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { f.Close() })
+		}
+	}
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	allow(t, uint64(len(open)+10))
+	loop.spare.Close()
+	loop.spare = nil
+	fill()
+	r.write(later, "HEAD /small"+get)
+	loop.accept()
+	if loop.listens {
+		t.Fatal("the loop listens without a descriptor to refuse with")
+	}
+	loop.reserve()
+	if loop.spare == nil || !loop.listens || loop.open != 1 {
+		t.Fatalf("spare %v, listens %v, %d connections; want one back, and the connection that waits", loop.spare, loop.listens, loop.open)
+	}
+	loop.accept()
+	if resp, err := http.ReadResponse(bufio.NewReader(later), nil); err != nil || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("the next client: %v, %v, want 503", resp, err)
+	}
+	r.write(waiting, "HEAD /small"+get)
+	loop.ready(loop.conns[0])
+	if resp, err := http.ReadResponse(bufio.NewReader(waiting), nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("the connection that waited: %v, %v", resp, err)
+	}
+}
+
 // Clients that take all they can get do not keep others waiting: a small request is
 // answered long before they have what they want.
 func TestFairBesideGreedyClients(t *testing.T) {

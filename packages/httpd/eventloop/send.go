@@ -91,6 +91,7 @@ func (l *loop) settle(c *conn, o *output, p progress) {
 		c.fd = -1
 		return
 	}
+	c.answered = true
 	l.interest(c, forRequest)
 	c.deadline = l.deadlineIn(l.config.Timeouts.Idle)
 }
