@@ -17,8 +17,9 @@ import (
 
 // The colours of the line that is read from across the room, see consoled.
 var (
-	green = color.RGBA{0, 0xaa, 0, 0xff}
-	red   = color.RGBA{0xaa, 0, 0, 0xff}
+	green  = color.RGBA{0, 0xaa, 0, 0xff}
+	yellow = color.RGBA{0xaa, 0x55, 0, 0xff}
+	red    = color.RGBA{0xaa, 0, 0, 0xff}
 )
 
 // verdict waits until the screen's third line has a colour, and keeps the picture

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"micromirror/packages/node"
 	"micromirror/packages/repository"
@@ -141,7 +140,7 @@ func TestNodeFileFromAStick(t *testing.T) {
 	stranger.Dir = office.Dir // the same files, other keys
 	publish(t, stranger, right)
 
-	m := vm.Start(t, vm.Config{Image: image, NIC: cableNIC, Extra: []string{"-device", "qemu-xhci,id=usb"}, Timeout: 10 * time.Minute})
+	m := vm.Start(t, vm.Config{Image: image, NIC: cableNIC, Extra: []string{"-device", "qemu-xhci,id=usb"}})
 	p := &port{t: t, m: m}
 	m.Wait(`mm netd: address 192\.0\.2\.10/24 on wan0`)
 	garbage := filepath.Join(t.TempDir(), "garbage.img")
@@ -164,5 +163,5 @@ func TestNodeFileFromAStick(t *testing.T) {
 	m.Wait(`mm netd: address 10\.0\.2\.15/24 on wan0 gateway 10\.0\.2\.2`)
 	m.Wait(`mm updated: configuration \S+ is good`)
 	m.Get("/")
-	verdict(t, m, "stick-taken", green)
+	verdict(t, m, "stick-taken", yellow) // it works; there is nothing to mirror from
 }
