@@ -48,11 +48,11 @@ func Check(ctx context.Context, j Job, dial func(ctx context.Context, rules []st
 		return Checked{}, err
 	}
 	defer s.close()
-	names, err := j.sample()
+	names, freshness, err := j.sample()
 	if err != nil || len(names) == 0 {
 		return Checked{}, err
 	}
-	c := checker{job: &j, dir: s.path(checkDir), names: names}
+	c := checker{job: &j, dir: s.path(checkDir), names: names, freshness: freshness}
 	if err := errors.Join(tree.Discard(c.dir), os.Mkdir(c.dir, 0o700)); err != nil {
 		return Checked{}, fmt.Errorf("check: %w", err)
 	}
@@ -65,15 +65,14 @@ func Check(ctx context.Context, j Job, dial func(ctx context.Context, rules []st
 	return c.compare(ctx, up)
 }
 
-// sample picks files at random, and the freshness file.
-func (j *Job) sample() ([]string, error) {
+// sample picks files at random, and the freshness file, which it also returns.
+func (j *Job) sample() (names []string, freshness string, err error) {
 	root, err := tree.Open(j.Tree)
 	if err != nil {
-		return nil, fmt.Errorf("check: %w", err)
+		return nil, "", fmt.Errorf("check: %w", err)
 	}
 	defer root.Close()
 	chosen := map[string]bool{}
-	var names []string
 	left := int64(sampleBytes)
 	take := func(name string, size int64) {
 		if !chosen[name] && size <= left && plain(name) {
@@ -81,8 +80,9 @@ func (j *Job) sample() ([]string, error) {
 			names, left = append(names, name), left-size
 		}
 	}
-	if f := j.Project.Freshness.File; f != "" {
+	if f, err := root.Resolve(j.Project.Freshness.File); err == nil { // "" is no name
 		if info, err := root.Stat(f); err == nil && info.IsRegular() {
+			freshness = f
 			take(f, info.Size)
 		}
 	}
@@ -94,7 +94,7 @@ func (j *Job) sample() ([]string, error) {
 			break
 		}
 	}
-	return names, nil
+	return names, freshness, nil
 }
 
 // plain reports whether a filter rule can name it without meaning more.
@@ -144,10 +144,11 @@ func rulesFor(names []string) []string {
 
 // checker is one Check.
 type checker struct {
-	job   *Job
-	dir   string
-	names []string
-	found Checked
+	job       *Job
+	dir       string
+	names     []string
+	freshness string // the one of them by which the project is judged
+	found     Checked
 }
 
 // compare fetches upstream's versions of what it lists as equal.
@@ -195,7 +196,7 @@ func (c *checker) listed(list *flist.List) []int {
 			continue
 		}
 		c.found.Changed++
-		if name == c.job.Project.Freshness.File {
+		if name == c.freshness {
 			c.found.Behind = true
 		}
 	}

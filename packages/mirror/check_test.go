@@ -41,8 +41,8 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w, _ := peerWorld(t, project.Project{Kind: "apt", Freshness: project.Freshness{File: "lastsync", Kind: "epoch"}},
-				"pool/a.deb: package a", "lastsync: 100", "own/trace: x", "pool/w*ld?: not in a rule")
+			w, _ := peerWorld(t, project.Project{Kind: "apt", Freshness: project.Freshness{File: "current", Kind: "epoch"}},
+				"pool/a.deb: package a", "lastsync: 100", "current -> lastsync", "own/trace: x", "pool/w*ld?: not in a rule")
 			w.mustRun()
 			w.job.Gone = map[string]time.Time{"own": time.Now()}
 			tt.change(w)

@@ -24,6 +24,23 @@ func TestCatalogueIsUsable(t *testing.T) {
 	}
 }
 
+// Every project whose upstream has a file that changes with each of its own
+// updates is judged by it; the others by the size and time of their files alone.
+func TestFreshnessFiles(t *testing.T) {
+	var without []string
+	for name, p := range Catalogue() {
+		if p.Freshness.File == "" {
+			without = append(without, name)
+		} else if p.Phase(p.Freshness.File) == Content {
+			t.Errorf("%s: its freshness file %s is not published with the metadata", name, p.Freshness.File)
+		}
+	}
+	slices.Sort(without)
+	if diff := cmp.Diff([]string{"cvebin", "gimp", "linuxmint-images"}, without); diff != "" {
+		t.Errorf("without a freshness file, -want +got\n%s", diff)
+	}
+}
+
 // Paths, modules, topics and rates are registered elsewhere: a change here must
 // be a change there.
 func TestContractualNames(t *testing.T) {

@@ -25,7 +25,12 @@ func Age(f project.Freshness, treeDir string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("read freshness: %w", err)
 	}
 	defer root.Close()
-	file, err := root.OpenFile(f.File)
+	// Archives call their current release by a link.
+	name, err := root.Resolve(f.File)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read freshness: %w", err)
+	}
+	file, err := root.OpenFile(name)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read freshness: %w", err)
 	}
@@ -36,7 +41,7 @@ func Age(f project.Freshness, treeDir string) (time.Time, error) {
 		when, err = read(f.Kind, io.LimitReader(file, maxTrace))
 	default: // mtime, equal: a copy is as old as the original
 		var info tree.Info
-		info, err = root.Stat(f.File)
+		info, err = root.Stat(name)
 		when = time.Unix(info.Sec, int64(info.Nsec))
 	}
 	if err != nil {

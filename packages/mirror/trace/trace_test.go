@@ -70,7 +70,7 @@ func TestAge(t *testing.T) {
 	dir := mirrortest.TempDir(t)
 	mirrortest.Make(t, dir, "epoch: 1772600767\n", "float: 1772600767.25", "date: Wed Mar  4 05:06:07 UTC 2026\nmore",
 		"md: <repomd><data><timestamp>5</timestamp></data><data><timestamp>1772600767</timestamp></data></repomd>",
-		"bad: x", "huge: 1e300", "empty/")
+		"bad: x", "huge: 1e300", "empty/", "dists/one/epoch: 1772600767\n", "dists/stable -> one", "out -> ../../etc")
 	want := run.Ended
 	tests := []struct {
 		file, kind string
@@ -82,6 +82,8 @@ func TestAge(t *testing.T) {
 		{"date", "date", want, ""},
 		{"md", "repomd", want, ""},
 		{"", "", time.Time{}, ""},
+		{"dists/stable/epoch", "epoch", want, ""},
+		{"out/passwd", "epoch", time.Time{}, "leads out"},
 		{"bad", "epoch", time.Time{}, "invalid syntax"},
 		{"bad", "date", time.Time{}, "cannot parse"},
 		{"bad", "repomd", time.Time{}, "EOF"},
