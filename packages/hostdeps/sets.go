@@ -40,6 +40,7 @@ func Check() []Tool {
 		{"dosfstools", []string{"fsck.fat"}},
 		{"e2fsprogs", []string{"e2fsck", "debugfs"}},
 		{"fdisk", []string{"sfdisk"}},
+		{"ftpsync", []string{"ftpsync"}},
 		{"gdisk", []string{"sgdisk"}},
 		{"goaccess", []string{"goaccess"}},
 		{"iproute2", []string{"ip"}},

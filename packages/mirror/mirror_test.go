@@ -212,19 +212,28 @@ func TestRefusedLists(t *testing.T) {
 	}
 }
 
+// What deletes too much is refused until an order or the fleet's configuration
+// allows it.
 func TestAllowShrink(t *testing.T) {
-	w := newWorld(t, archive...)
-	for i := range 50 {
-		w.change(fmt.Sprintf("pool/x/%d: %d", i, i))
+	for name, allow := range map[string]func(j *Job){
+		"order":         func(j *Job) { j.AllowShrink = true },
+		"configuration": func(j *Job) { j.Project.MaxDelete = 100 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, archive...)
+			for i := range 50 {
+				w.change(fmt.Sprintf("pool/x/%d: %d", i, i))
+			}
+			w.mustRun()
+			w.change("-pool/x")
+			if _, err := w.run(); !errors.Is(err, ErrShrink) {
+				t.Fatalf("error = %v, want %v", err, ErrShrink)
+			}
+			allow(&w.job)
+			w.mustRun()
+			w.same()
+		})
 	}
-	w.mustRun()
-	w.change("-pool/x")
-	if _, err := w.run(); !errors.Is(err, ErrShrink) {
-		t.Fatalf("error = %v, want %v", err, ErrShrink)
-	}
-	w.job.AllowShrink = true
-	w.mustRun()
-	w.same()
 }
 
 func TestLinksThatLeadOutAreLeftOut(t *testing.T) {

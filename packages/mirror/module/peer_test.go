@@ -72,6 +72,36 @@ func TestMirroredOnByRsync(t *testing.T) {
 	}
 }
 
+// ftpsync mirrors on what it finds in two stages and adds traces of its own.
+func TestMirroredOnByFtpsync(t *testing.T) {
+	root, states, host, port := serving(t)
+	tree, home := filepath.Join(root, "debian"), t.TempDir()
+	got := filepath.Join(home, "got")
+	mirrortest.Make(t, home, fmt.Sprintf(".config/ftpsync/ftpsync.conf: TO=%s/\nRSYNC_HOST=%s\nRSYNC_PATH=debian\nRSYNC_EXTRA=--port=%s\n"+
+		"MIRRORNAME=downstream.example.net\nTRACEHOST=downstream.example.net\nMAILTO=nobody\n", got, host, port))
+	t.Setenv("HOME", home)
+	for _, change := range []string{"pool/third: three", "-pool/third"} {
+		mirrortest.Make(t, tree, change, "dists/x/InRelease: after "+change)
+		s := status.State{Name: "debian", Status: status.Idle, Serving: true, LastChange: time.Now()}
+		if err := s.Save(states); err != nil {
+			t.Fatal(err)
+		}
+		client(t, "ftpsync")
+		want, mirrored := mirrortest.Describe(t, tree, false), mirrortest.Describe(t, got, false)
+		delete(want, "private")
+		own := 0
+		for name := range mirrored {
+			if want[name] == "" && filepath.Dir(name) == "project/trace" {
+				delete(mirrored, name)
+				own++
+			}
+		}
+		if diff := cmp.Diff(want, mirrored); diff != "" || own < 3 {
+			t.Errorf("%s: %d traces, -served +mirrored\n%s", change, own, diff)
+		}
+	}
+}
+
 // debmirror chooses by itself what of an archive it wants, and checks all sums.
 func TestMirroredOnByDebmirror(t *testing.T) {
 	root, _, host, port := serving(t)

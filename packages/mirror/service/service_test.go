@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"micromirror/packages/mirror"
 	"micromirror/packages/mirror/mirrortest"
 	"micromirror/packages/mirror/status"
@@ -143,6 +145,39 @@ func TestTriggersDuringARunCauseOneMore(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
+	})
+}
+
+// The order to delete more than usual counts for one run, also when pushes come
+// before and after it.
+func TestOrderToShrink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var allowed []bool
+		cfg := newConfig(t, nil, "demo")
+		cfg.Fetch = func(_ context.Context, j mirror.Job) (mirror.Outcome, error) {
+			allowed = append(allowed, j.AllowShrink)
+			time.Sleep(time.Minute)
+			return mirror.Outcome{Listed: time.Now(), Complete: true}, nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		s := New(cfg)
+		runLoops(ctx, s)
+		time.Sleep(30 * time.Second)
+		for _, shrink := range []bool{false, true, false} {
+			if err := s.Trigger("demo", shrink); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		if err := s.Trigger("demo", false); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Minute)
+		cancel()
+		synctest.Wait()
+		if diff := cmp.Diff([]bool{false, true, false}, allowed); diff != "" {
+			t.Errorf("runs that may shrink, -want +got\n%s", diff)
+		}
 	})
 }
 
