@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,13 @@ type apt struct {
 
 // fetchSuite fetches the wants numbered idx, all of one suite, into pool.
 func fetchSuite(ctx context.Context, o Options, suite string, idx []int, pool string, found []Package) error {
-	a, err := o.update(ctx, suite)
+	components := []string{"main"}
+	for _, i := range idx {
+		if c := o.Want[i].Component; c != "" && !slices.Contains(components, c) {
+			components = append(components, c)
+		}
+	}
+	a, err := o.update(ctx, suite, components)
 	if err != nil {
 		return err
 	}
@@ -59,7 +66,7 @@ func fetchSuite(ctx context.Context, o Options, suite string, idx []int, pool st
 
 // update makes a private apt for suite with current lists. It tries the
 // addresses that the machine knows until one serves the suite, signed.
-func (o Options) update(ctx context.Context, suite string) (*apt, error) {
+func (o Options) update(ctx context.Context, suite string, components []string) (*apt, error) {
 	main, security := []string{o.Archive}, []string(nil)
 	var err error
 	if o.Archive == "" {
@@ -73,9 +80,9 @@ func (o Options) update(ctx context.Context, suite string) (*apt, error) {
 	}
 	var errs []error
 	for _, uri := range main {
-		lines := sourceLine(uri, suite, keyring)
+		lines := sourceLine(uri, suite, keyring, components)
 		if len(security) > 0 && hasSecurity(suite) {
-			lines += sourceLine(security[0], suite+"-security", keyring)
+			lines += sourceLine(security[0], suite+"-security", keyring, components)
 		}
 		a, err := newApt(ctx, filepath.Join(o.Dir, suite), suite, lines, o.Progress)
 		if err != nil {
@@ -89,8 +96,8 @@ func (o Options) update(ctx context.Context, suite string) (*apt, error) {
 	return nil, fmt.Errorf("suite %s: %w", suite, errors.Join(errs...))
 }
 
-func sourceLine(uri, suite, keyring string) string {
-	return fmt.Sprintf("deb [arch=amd64 target=Packages signed-by=%s] %s %s main\n", keyring, uri, suite)
+func sourceLine(uri, suite, keyring string, components []string) string {
+	return fmt.Sprintf("deb [arch=amd64 target=Packages signed-by=%s] %s %s %s\n", keyring, uri, suite, strings.Join(components, " "))
 }
 
 // hasSecurity tells released suites, which have a security pocket, from the

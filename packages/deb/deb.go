@@ -46,6 +46,8 @@ type Want struct {
 	Depends string
 	// MinVersion refuses anything older, in Debian's order of versions.
 	MinVersion string
+	// Component is where the suite has it; empty is "main".
+	Component string
 }
 
 // Package is a package on this machine's disk.

@@ -3,9 +3,11 @@ package deb
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +54,29 @@ func run(t *testing.T, name string, args ...string) []byte {
 // a suite.
 func (a *archive) publish(t *testing.T, suite string, packages ...string) {
 	t.Helper()
+	a.publishIn(t, suite, map[string][]string{"main": packages})
+}
+
+// publishIn is the same for several components.
+func (a *archive) publishIn(t *testing.T, suite string, components map[string][]string) {
+	t.Helper()
+	dist := filepath.Join(a.dir, "dists", suite)
+	var sums strings.Builder
+	names := slices.Sorted(maps.Keys(components))
+	for _, component := range names {
+		file := component + "/binary-amd64/Packages"
+		index := a.index(t, components[component])
+		write(t, filepath.Join(dist, file), index)
+		fmt.Fprintf(&sums, " %x %d %s\n", sha256.Sum256([]byte(index)), len(index), file)
+	}
+	write(t, filepath.Join(dist, "Release"), fmt.Sprintf("Origin: Test\nSuite: %s\nCodename: %s\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n"+
+		"Architectures: amd64\nComponents: %s\nSHA256:\n%s", suite, suite, strings.Join(names, " "), &sums))
+	a.gpg(t, "--clearsign", "--output", filepath.Join(dist, "InRelease"), filepath.Join(dist, "Release"))
+}
+
+// index makes packages and describes them.
+func (a *archive) index(t *testing.T, packages []string) string {
+	t.Helper()
 	var index strings.Builder
 	for _, p := range packages {
 		f := strings.SplitN(p+"  ", " ", 3)
@@ -71,12 +96,7 @@ func (a *archive) publish(t *testing.T, suite string, packages ...string) {
 		}
 		fmt.Fprintf(&index, "%sFilename: %s\nSize: %d\nSHA256: %x\n\n", control, name, len(b), sha256.Sum256(b))
 	}
-	const packagesFile = "main/binary-amd64/Packages"
-	dist := filepath.Join(a.dir, "dists", suite)
-	write(t, filepath.Join(dist, packagesFile), index.String())
-	write(t, filepath.Join(dist, "Release"), fmt.Sprintf("Origin: Test\nSuite: %s\nCodename: %s\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n"+
-		"Architectures: amd64\nComponents: main\nSHA256:\n %x %d %s\n", suite, suite, sha256.Sum256([]byte(index.String())), index.Len(), packagesFile))
-	a.gpg(t, "--clearsign", "--output", filepath.Join(dist, "InRelease"), filepath.Join(dist, "Release"))
+	return index.String()
 }
 
 func write(t *testing.T, path, text string) {
@@ -137,6 +157,25 @@ func TestFetchKeepsAndUnpacks(t *testing.T) {
 	}
 	if d := cmp.Diff(got, again); d != "" {
 		t.Errorf("from the cache (-first +second):\n%s", d)
+	}
+}
+
+// A component beside main is asked for only by those who want something of it,
+// and is not in the archive for others.
+func TestFetchFromAnotherComponent(t *testing.T) {
+	a := newArchive(t)
+	a.publishIn(t, "one", map[string][]string{"main": {"tool 1.0-1"}, "non-free-firmware": {"firmware 2026-1"}})
+	blob := Want{Suite: "one", Name: "firmware", Component: "non-free-firmware"}
+	got, err := Fetch(t.Context(), a.options(t.TempDir(), Want{Suite: "one", Name: "tool"}, blob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"one tool tool 1.0-1", "one firmware firmware 2026-1"}, versions(got)); d != "" {
+		t.Errorf("packages (-want +got):\n%s", d)
+	}
+	blob.Component = ""
+	if _, err := Fetch(t.Context(), a.options(t.TempDir(), blob)); err == nil || !strings.Contains(err.Error(), "not in the archive's index") {
+		t.Errorf("from main: error %v", err)
 	}
 }
 

@@ -37,6 +37,9 @@ type Spec struct {
 	Modules   []string // what these depend on comes along
 	// Files are further ones, by name in it; a program stays one.
 	Files map[string]string
+	// Early are files, by name, of an uncompressed archive in front: microcode,
+	// which the kernel takes before anything else.
+	Early map[string][]byte
 }
 
 // Result says what came out.
@@ -60,7 +63,11 @@ func Build(ctx context.Context, s Spec) (Result, error) {
 		r.Raw += int64(len(f.data))
 	}
 	tmp := s.Out + ".tmp"
-	if r.Size, err = write(tmp, files); err != nil {
+	front, err := early(s.Early)
+	if err != nil {
+		return Result{}, fmt.Errorf("initramfs: %w", err)
+	}
+	if r.Size, err = write(tmp, front, files); err != nil {
 		return Result{}, errors.Join(fmt.Errorf("initramfs %s: %w", s.Out, err), os.Remove(tmp))
 	}
 	if err := os.Rename(tmp, s.Out); err != nil {
@@ -140,12 +147,15 @@ func addModules(files map[string]file, tree *kmod.Tree, mods []kmod.Module) erro
 	return nil
 }
 
-func write(out string, files map[string]file) (size int64, err error) {
+func write(out string, front []byte, files map[string]file) (size int64, err error) {
 	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := f.Write(front); err != nil {
+		return 0, err
+	}
 	// One encoder only: the output must not depend on the number of cores.
 	z, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1))
 	if err != nil {

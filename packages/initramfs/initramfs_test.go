@@ -135,6 +135,55 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// What the kernel takes early lies in front, uncompressed, each content at a
+// multiple of 16 bytes, and the rest is as it is without.
+func TestEarlyFilesComeFirst(t *testing.T) {
+	s := spec(t)
+	if _, err := Build(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	without, err := os.ReadFile(s.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Early = map[string][]byte{
+		"kernel/x86/microcode/GenuineIntel.bin": bytes.Repeat([]byte("intel"), 3),
+		"kernel/x86/microcode/AuthenticAMD.bin": bytes.Repeat([]byte("amd"), 7),
+	}
+	if _, err := Build(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	with, err := os.ReadFile(s.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, ok := bytes.CutSuffix(with, without)
+	if !ok || len(front)%4 != 0 {
+		t.Fatalf("%d bytes do not end in the %d without", len(with), len(without))
+	}
+	var got []string
+	r := cpio.Newc.Reader(bytes.NewReader(front))
+	for {
+		rec, err := r.ReadRecord()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, strings.TrimRight(rec.Name, "\x00"))
+	}
+	want := []string{"kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/AuthenticAMD.bin", "kernel/x86/microcode/GenuineIntel.bin"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("names (-want +got):\n%s", d)
+	}
+	for name, content := range s.Early {
+		if at := bytes.Index(front, content); at < 0 || at%16 != 0 {
+			t.Errorf("%s begins at %d", name, at)
+		}
+	}
+}
+
 func TestBuildIsReproducible(t *testing.T) {
 	var first []byte
 	for range 3 {
