@@ -10,7 +10,7 @@ import (
 // commandLine is the QEMU command line. ports are the forwards to ask for; nics
 // are the descriptors, in the child, of the sockets of cfg.Links.
 func commandLine(cfg Config, fw Firmware, vars string, accel Accel, ports map[int]int, nics []int) []string {
-	args := []string{"-no-user-config", "-nodefaults", "-machine", "q35", "-smp", "2", "-m", strconv.Itoa(cfg.Memory),
+	args := []string{"-no-user-config", "-nodefaults", "-machine", "q35", "-smp", strconv.Itoa(cfg.CPUs), "-m", strconv.Itoa(cfg.Memory),
 		"-display", "none", "-vga", "std",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "socket,id=control,fd=3", "-mon", "chardev=control,mode=control",

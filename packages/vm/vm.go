@@ -45,6 +45,7 @@ type Config struct {
 	Disk       string        // or: disk image used in place; a bare name means in the machine's folder
 	Size       int64         // grows the copy of Image, sparsely; 0 keeps its size
 	Memory     int           // MiB, default 1024
+	CPUs       int           // default 2; one takes less of a busy computer, where two wait for each other
 	MissingCPU []string      // CPU features to hide, see NotOnJaguar
 	Watchdog   Watchdog      // default I6300ESB
 	NIC        string        // QEMU device name, default e1000e
@@ -64,6 +65,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Memory == 0 {
 		c.Memory = 1024
+	}
+	if c.CPUs == 0 {
+		c.CPUs = 2
 	}
 	if c.Watchdog == "" {
 		c.Watchdog = I6300ESB
