@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"micromirror/packages/slot"
 	"micromirror/packages/vm"
 )
 
@@ -69,7 +71,8 @@ func bootAll(ctx context.Context, o Options, runs []*run) {
 // try boots a cut and remembers what became of it.
 func (r *run) try(ctx context.Context, c Cut) {
 	start := time.Now()
-	problem, err := r.boot(ctx, c)
+	finish := r.Finish != nil && slices.Contains(slices.Collect(maps.Values(r.state.ByView)), c)
+	problem, err := r.boot(ctx, c, finish)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.state
@@ -82,6 +85,9 @@ func (r *run) try(ctx context.Context, c Cut) {
 		return
 	case problem == nil:
 		s.Survived++
+		if finish {
+			s.Finished++
+		}
 		r.printf("%s: survived, in %v", c, time.Since(start).Round(time.Second))
 	default:
 		s.Failed = append(s.Failed, failure{c, []string{problem.Error()}})
@@ -128,24 +134,51 @@ func (r *run) chosen(boots int) []Cut {
 const bootLimit = 2 * time.Hour
 
 // boot starts a machine from a cut. The problem is the node's, the error is not.
-func (r *run) boot(ctx context.Context, c Cut) (problem, err error) {
+func (r *run) boot(ctx context.Context, c Cut, finish bool) (problem, err error) {
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	path := filepath.Join(r.dir, fmt.Sprintf(bootFile, c))
 	defer os.Remove(path)
-	m := newPlayer(r.disk, nil).at(c)
-	if err := m.extract(path, extent{0, r.disk.size}); err != nil {
+	expected, err := r.extract(c, path)
+	if err != nil {
 		return nil, err
 	}
-	config := r.Machine
-	config.Name, config.Disk, config.Size = "powercut-"+r.Name, path, 0
+	config := r.machine()
+	config.Disk, config.Size = path, 0
 	machine, err := vm.Launch(ctx, r.Machines, config)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, machine.Close()) }()
-	if problem := r.Survive(ctx, machine); problem != nil {
+	problem = r.Survive(ctx, machine)
+	if problem == nil {
+		problem = comeUp(ctx, machine, expected)
+	}
+	if problem == nil && finish {
+		problem = r.Finish(ctx, machine)
+	}
+	if problem != nil {
 		return errors.Join(problem, machine.Keep(filepath.Join(r.Dir, "bad", r.Name+" "+c.String()))), nil
 	}
 	return nil, nil
+}
+
+// extract writes the disk after a cut to a file. It returns the slot that the
+// loader should start.
+func (r *run) extract(c Cut, path string) (slot.Name, error) {
+	m := newPlayer(r.disk, r.check.watched).at(c)
+	r.looks.Lock()
+	expected := r.check.check(m).Slot
+	r.looks.Unlock()
+	return expected, m.extract(path, extent{0, r.disk.size})
+}
+
+// comeUp wants that the loader started what the checker expected, and that others
+// can reach what runs now.
+func comeUp(ctx context.Context, m *vm.Machine, expected slot.Name) error {
+	if boots := m.Boots(); len(boots) == 0 || boots[0].Slot != string(expected) {
+		return fmt.Errorf("the loader should have started slot %s: %+v", expected, boots)
+	}
+	_, err := m.WaitHTTP(ctx, "/", http.StatusOK)
+	return err
 }

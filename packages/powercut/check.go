@@ -25,6 +25,7 @@ type finding struct {
 	ESP      digest // of the ESP's sectors
 	View     string // what firmware and loader see, in one hash
 	Choice   string // what the loader boots
+	Slot     slot.Name
 }
 
 // checker looks at disks offline. What it found about an extent holds for every
@@ -145,7 +146,7 @@ func (c *checker) check(m *image) finding {
 	f := finding{ESP: m.sums[watchESP]}
 	esp := remember(c, fmt.Sprintf("esp %x", f.ESP), func() espState { return c.checkESP(m) })
 	f.Problems = append(f.Problems, esp.problems...)
-	f.Choice = esp.choice
+	f.Choice, f.Slot = esp.choice, esp.slot
 	for _, e := range esp.entries {
 		if err := c.checkRoot(m, e); err != "" {
 			f.Problems = append(f.Problems, err)
@@ -200,6 +201,7 @@ type espState struct {
 	problems []string
 	entries  []bootable
 	choice   string
+	slot     slot.Name // of the choice
 	view     string
 }
 
@@ -252,6 +254,7 @@ func (c *checker) checkESP(m *image) (s espState) {
 		report("slot %s, which was running, has lost its entry: %v", c.running, ignored)
 	}
 	if e, ok := slot.Choose(slices.Collect(maps.Values(entries))); ok {
+		s.slot = e.Slot
 		s.choice = fmt.Sprintf("slot %s generation %d release %s", e.Slot, e.Generation, e.Release)
 		if next := e.Started().FileName(); next != e.FileName() && slices.Contains(f.list(entriesDir), next) {
 			report("%s would be started for ever: %s is in the way of counting", e.FileName(), next)

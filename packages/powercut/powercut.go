@@ -22,7 +22,10 @@
 // count its tries. The slot that ran when the recording began keeps an entry
 // throughout; a damaged entry beside it does not count, since the loader ignores
 // it. Then disks are really booted: every state of the ESP that differs in what
-// firmware and loader see, and samples of the rest.
+// firmware and loader see, and samples of the rest. A boot is survived when the
+// loader started the slot that the checker expected, the node made that slot's
+// tries full, and it serves a page. One boot for each thing that the loader can see
+// is watched on until the update or the configuration that was cut is complete.
 //
 // Promise: the same recording gives the same cuts in the same order, each named by
 // a Cut, so that a run that was interrupted goes on, and a bad cut can be looked at

@@ -36,16 +36,18 @@ type Counts struct {
 	Bad     int `json:"bad"`     // of those
 	Perms   int `json:"perms"`   // copies of /perm repaired
 	Booted  int `json:"booted"`
-	// Survived are those of the booted that came up healthy and finished what
-	// they were at.
+	// Survived are those of the booted that came up from the slot that the checker
+	// expected, serve and are healthy; Finished those of them that were watched on
+	// until they had completed what they were at.
 	Survived int `json:"survived"`
+	Finished int `json:"finished"`
 	ESPs     int `json:"esps"`  // different contents of the ESP
 	Views    int `json:"views"` // different things that firmware and loader see
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%d cuts checked, %d bad (%d states of the ESP, %d of them different for the loader, %d copies of /perm repaired); %d booted, %d survived",
-		c.Checked, c.Bad, c.ESPs, c.Views, c.Perms, c.Booted, c.Survived)
+	return fmt.Sprintf("%d cuts checked, %d bad (%d states of the ESP, %d of them different for the loader, %d copies of /perm repaired); %d booted, %d survived, %d of them watched until all was done",
+		c.Checked, c.Bad, c.ESPs, c.Views, c.Perms, c.Booted, c.Survived, c.Finished)
 }
 
 func (c *Counts) add(o Counts) {
@@ -54,6 +56,7 @@ func (c *Counts) add(o Counts) {
 	c.Perms += o.Perms
 	c.Booted += o.Booted
 	c.Survived += o.Survived
+	c.Finished += o.Finished
 	c.ESPs += o.ESPs
 	c.Views += o.Views
 }
@@ -111,6 +114,8 @@ type run struct {
 	dir    string
 	failed error // why nothing more can be done
 	disk   *recorded
+	looks  sync.Mutex // for the checker, while machines run
+	check  *checker
 	mu     sync.Mutex // for what follows, while machines run
 	state  state
 	saved  time.Time
@@ -227,6 +232,7 @@ func (r *run) checkAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.check = checker
 	cuts, step := listCuts(r.disk.entries), 1
 	if r.Checks > 0 {
 		step = max(1, len(cuts)/r.Checks)
@@ -261,7 +267,7 @@ func (r *run) checkAll(ctx context.Context) error {
 
 // restart forgets the checks, but not the boots.
 func (s *state) restart(step int) {
-	counts := Counts{Booted: s.Booted, Survived: s.Survived}
+	counts := Counts{Booted: s.Booted, Survived: s.Survived, Finished: s.Finished}
 	s.Failed = slices.DeleteFunc(s.Failed, func(f failure) bool { return !s.Tried[f.Cut.String()] })
 	s.Counts, s.Next, s.Step = counts, 0, step
 	s.Choices, s.ByESP, s.ByView = map[string]int{}, map[string]Cut{}, map[string]Cut{}

@@ -30,9 +30,13 @@ type Workload struct {
 	// machine, but not cut its power, with which a new log would begin. The
 	// machine is then switched off by its power button.
 	Drive func(ctx context.Context, m *vm.Machine) error
-	// Survive waits until a machine that starts after a cut has proven itself:
-	// it is healthy, and an update was completed.
+	// Survive waits until a machine that starts after a cut is well: healthy, with
+	// full tries.
 	Survive func(ctx context.Context, m *vm.Machine) error
+	// Finish then waits until it has done what it was at, as an update; nil if
+	// there is nothing left. It is asked of one cut for each thing that the loader
+	// can see, since it takes several times as long.
+	Finish func(ctx context.Context, m *vm.Machine) error
 }
 
 const (
@@ -70,8 +74,8 @@ func (w Workload) record(ctx context.Context, dir, machines, inputs string) erro
 			return err
 		}
 	}
-	config := w.Machine
-	config.Name, config.Image, config.LogWrites = "powercut-"+w.Name, base, filepath.Join(dir, logFile)
+	config := w.machine()
+	config.Image, config.LogWrites = base, filepath.Join(dir, logFile)
 	if err := w.drive(ctx, machines, config); err != nil {
 		return err
 	}
@@ -85,6 +89,14 @@ func (w Workload) record(ctx context.Context, dir, machines, inputs string) erro
 		return err
 	}
 	return durable.WriteFile(filepath.Join(dir, recordingFile), data, 0o644)
+}
+
+// machine is what all machines of a workload have in common. With two of them at
+// once, each gets along better with one processor.
+func (w Workload) machine() vm.Config {
+	c := w.Machine
+	c.Name, c.CPUs = "powercut-"+w.Name, 1
+	return c
 }
 
 func (w Workload) drive(ctx context.Context, machines string, config vm.Config) error {
