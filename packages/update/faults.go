@@ -19,7 +19,7 @@ import (
 // Faults does what a test orders with mm.fault=NAME[,NAME…] on the kernel command
 // line of an image built with the tag "faults":
 //
-//	update-hurry          passes every ten seconds, and steps of at most five minutes
+//	update-hurry          passes every ten seconds, and steps of at most ten minutes
 //	update-brief          steps of at most two minutes
 //	update-POINT-error    the step at one of Points fails
 //	update-POINT-kill     the process is killed there
@@ -29,7 +29,7 @@ import (
 func Faults(cmdline, state string, t Timing, log *slog.Logger) (func(ctx context.Context, point string) error, Timing) {
 	ordered := fault.Ordered(cmdline)
 	if ordered.Has("update-hurry") {
-		t = Timing{First: time.Second, Poll: 10 * time.Second, Retry: 5 * time.Second, Step: 5 * time.Minute, Drain: t.Drain, Grace: t.Grace}
+		t = Timing{First: time.Second, Poll: 10 * time.Second, Retry: 5 * time.Second, Step: 10 * time.Minute, Drain: t.Drain, Grace: t.Grace}
 	}
 	if ordered.Has("update-brief") {
 		t.Step = 2 * time.Minute
