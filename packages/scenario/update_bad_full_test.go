@@ -35,10 +35,6 @@ const unwatched = `mm consoled: nobody watches this node's health, rebooting`
 func TestReleasesBadInOtherWays(t *testing.T) {
 	t.Parallel()
 	m := vm.Prepare(t, vm.Config{Image: baseImage(t, Faults), Timeout: patience})
-	editEntry(t, m, slot.A, func(e slot.Entry) slot.Entry {
-		e.Options += " mm.fault=brief-proof"
-		return e
-	})
 	m.PowerOn()
 	m.Wait(`mm updated: slot a healthy, re-armed`) // from now on what it has counts
 	m.PowerCut()
