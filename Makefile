@@ -46,9 +46,9 @@ check: ## the fast part: format, vet, staticcheck, unit tests, repository rules
 	$(GO) tool staticcheck ./...
 	$(GO) test $(UNIT)
 
-image: ## write build/NODE.img for a node of a fleet (NODE=demo FLEET=images/demo SIZE=4G)
+image: ## write build/NODE.img for a node of a fleet (NODE=demo FLEET=images/demo SIZE=4G; FIRMWARE=non-free)
 	@$(BUILD) deps build
-	@$(BUILD) release
+	@$(BUILD) $(if $(FIRMWARE),--firmware $(FIRMWARE)) release
 	@$(GO) run ./cmd/mirrorctl image --fleet $(FLEET) --node $(NODE) --size $(SIZE) --out build/$(NODE).img
 
 manifest: ## print what the built release is made of: every Go module, Debian package and hash

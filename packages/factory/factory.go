@@ -44,6 +44,8 @@ type Options struct {
 	Log io.Writer
 	// Refresh asks Debian for newer packages than those cached.
 	Refresh bool
+	// Firmware is NonFree for an image with firmware that Debian keeps apart.
+	Firmware string
 	// Folder, if set, is the name of the folder in build/ that the release goes
 	// to, and Env is added to the environment of the go command: for measuring.
 	Folder string
@@ -70,6 +72,9 @@ func (o Options) work() string { return filepath.Join(o.Repository, "build", "wo
 
 // Build makes a release and returns its folder.
 func Build(ctx context.Context, o Options) (string, error) {
+	if err := o.checkFirmware(); err != nil {
+		return "", err
+	}
 	unlock, err := lock(filepath.Join(o.Repository, "build"))
 	if err != nil {
 		return "", err
@@ -120,6 +125,7 @@ func (b *build) steps(ctx context.Context) error {
 	}{
 		{"Debian packages", b.fetchDebian},
 		{"kernel and modules", b.fillKernel},
+		{"firmware", b.takeFirmware},
 		{"template of /perm", b.makePerm},
 		{"initramfs", b.makeInitrd},
 		{"manifest", b.writeManifest},

@@ -31,6 +31,7 @@ func (b *build) makeInitrd(ctx context.Context) error {
 			earlyboot.E2fsck:   filepath.Join(b.unpacked(e2fsckDeb), "usr/sbin/e2fsck.static"),
 			earlyboot.Template: filepath.Join(b.Out(), release.PermFile),
 		},
+		Early: b.microcode,
 	})
 	return err
 }

@@ -30,7 +30,7 @@ func (b *build) sources(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(h, "%q %q %q\n", b.version, b.Tags, goEnv)
+	fmt.Fprintf(h, "%q %q %q %q\n", b.version, b.Tags, goEnv, b.Firmware)
 	names, err := b.output(ctx, "git", "ls-files", "-z", "--cached", "--others", "--exclude-per-directory=.gitignore")
 	if err != nil {
 		return "", err

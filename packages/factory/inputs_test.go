@@ -51,6 +51,7 @@ func TestSourcesChange(t *testing.T) {
 		{"executable", func(t *testing.T, b *build) { os.Chmod(filepath.Join(b.Repository, "packages/a/a.go"), 0o755) }, true},
 		{"version", func(_ *testing.T, b *build) { b.version = "2" }, true},
 		{"tags", func(_ *testing.T, b *build) { b.Tags = []string{"faults"} }, true},
+		{"firmware", func(_ *testing.T, b *build) { b.Firmware = NonFree }, true},
 		{"test", func(t *testing.T, b *build) { put(t, b, "packages/a/a_test.go", "other") }, false},
 		{"text", func(t *testing.T, b *build) { put(t, b, "README.md", "other") }, false},
 		{"demo fleet", func(t *testing.T, b *build) { put(t, b, "images/demo/fleet.json", "other") }, false},

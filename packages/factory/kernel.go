@@ -50,6 +50,8 @@ type build struct {
 	debian     []DebianPackage
 	models     []hardware.Model
 	kernel     *kernel.Kernel
+	firmware   []Firmware
+	microcode  map[string][]byte
 	rootVerity verity.Tree
 	times      []StepTime
 }
@@ -85,7 +87,7 @@ func (b *build) identify(ctx context.Context) error {
 }
 
 func (o Options) unpacked(i int) string {
-	return filepath.Join(o.debianDir(), "unpacked", debian[i].Name)
+	return filepath.Join(o.debianDir(), "unpacked", o.wants()[i].Name)
 }
 
 // KernelDir is where a build leaves Debian's kernel package, unpacked.
@@ -95,7 +97,7 @@ func (b *build) fetchDebian(ctx context.Context) error {
 	progress := newTicker(b.Log)
 	var err error
 	b.packages, err = deb.Fetch(ctx, deb.Options{
-		Dir: b.debianDir(), Want: debian, Refresh: b.Refresh,
+		Dir: b.debianDir(), Want: b.wants(), Refresh: b.Refresh,
 		Progress: func(p deb.Progress) { progress.step(p.Suite+" "+p.Step, p.Percent) },
 	})
 	if err != nil {
@@ -105,7 +107,7 @@ func (b *build) fetchDebian(ctx context.Context) error {
 		if err := p.Unpack(ctx, b.unpacked(i)); err != nil {
 			return err
 		}
-		b.debian = append(b.debian, DebianPackage{p.Name, p.Version, p.Suite, p.SHA256})
+		b.debian = append(b.debian, DebianPackage{p.Name, p.Version, p.Suite, p.SHA256, b.licence(i)})
 		fmt.Fprintf(b.Log, "build: Debian %s: %s %s\n", p.Suite, p.Name, p.Version)
 	}
 	loader := filepath.Join(b.unpacked(loaderDeb), "usr/lib/systemd/boot/efi/systemd-bootx64.efi")

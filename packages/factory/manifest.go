@@ -38,6 +38,8 @@ type DebianPackage struct {
 	Version string `json:"version"`
 	Suite   string `json:"suite"`
 	SHA256  string `json:"sha256"` // of the .deb, hexadecimal
+	// Licence says so if it is not free software.
+	Licence string `json:"licence,omitempty"`
 }
 
 // Manifest lists what went into a release. The image carries it as
@@ -49,7 +51,9 @@ type Manifest struct {
 	Tags    []string        `json:"tags,omitempty"`
 	Modules []Module        `json:"modules"`
 	Debian  []DebianPackage `json:"debian"`
-	Files   []FileSum       `json:"files"`
+	// Firmware lists what the build switch of that name has brought in.
+	Firmware []Firmware `json:"firmware,omitempty"`
+	Files    []FileSum  `json:"files"`
 }
 
 // FileSum is a file of the release that is not built from the modules alone.
@@ -123,7 +127,7 @@ func (b *build) writeManifest(ctx context.Context) error {
 	}
 	m := Manifest{
 		Version: b.version, Built: b.built, Go: runtime.Version(), Tags: b.Tags,
-		Modules: mods, Debian: b.debian,
+		Modules: mods, Debian: b.debian, Firmware: b.firmware,
 	}
 	for _, name := range []string{release.KernelFile, release.InitrdFile, release.LoaderFile, release.PermFile} {
 		size, sum, err := hashFile(filepath.Join(b.Out(), name))
@@ -158,6 +162,9 @@ func (b *build) writeSBOM(m Manifest) error {
 			BOMRef: purl, PackageURL: purl, Type: cdx.ComponentTypeApplication, Name: d.Name, Version: d.Version,
 			Hashes: &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: d.SHA256}},
 		})
+		if d.Licence != "" {
+			parts[len(parts)-1].Licenses = &cdx.Licenses{{License: &cdx.License{Name: d.Licence}}}
+		}
 	}
 	bom.Components = &parts
 	var buf bytes.Buffer

@@ -33,7 +33,11 @@ func (b *build) makeRoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.extend(b.Tags, map[string]string{"/etc/micromirror": etc})
+	extra := map[string]string{"/etc/micromirror": etc}
+	if b.Firmware != "" {
+		extra["/lib/firmware"] = b.firmwareDir()
+	}
+	c.extend(b.Tags, extra)
 	inst := filepath.Join(b.work(), "instance")
 	if err := c.write(inst, b.Repository); err != nil {
 		return err
@@ -103,6 +107,9 @@ func (b *build) stageEtc() (string, error) {
 		if err := copyFile(filepath.Join(b.Out(), name), filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
+	}
+	if err := b.stageLicences(dir); err != nil {
+		return "", err
 	}
 	return dir, writeJSON(filepath.Join(dir, "version.json"), map[string]string{"version": b.version, "built": b.built})
 }

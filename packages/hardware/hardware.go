@@ -26,15 +26,17 @@ import (
 
 // Model is one model of box.
 type Model struct {
-	Model    string     `json:"model"` // the file's name without .json
-	Title    string     `json:"title"`
-	CPU      string     `json:"cpu"`
-	Devices  []Device   `json:"devices"`
-	Modules  []Extra    `json:"modules,omitempty"` // wanted without a device that asks for them
-	Watchdog []Watchdog `json:"watchdog"`          // in the order in which to try them
-	Console  Console    `json:"console"`
-	Button   string     `json:"power_button"`
-	BIOS     []Setting  `json:"bios"`
+	Model string `json:"model"` // the file's name without .json
+	Title string `json:"title"`
+	CPU   string `json:"cpu"`
+	// Microcode is what the processor may be given before the kernel starts.
+	Microcode []Firmware `json:"microcode,omitempty"`
+	Devices   []Device   `json:"devices"`
+	Modules   []Extra    `json:"modules,omitempty"` // wanted without a device that asks for them
+	Watchdog  []Watchdog `json:"watchdog"`          // in the order in which to try them
+	Console   Console    `json:"console"`
+	Button    string     `json:"power_button"`
+	BIOS      []Setting  `json:"bios"`
 	// OnlyReal is what emulation cannot show: the checklist for the first boot
 	// on the real box.
 	OnlyReal []string `json:"only_real"`
@@ -73,7 +75,7 @@ const (
 	Other    Role = "other"
 )
 
-// Firmware is a file that a driver may load into its device.
+// Firmware is a file that a driver may load into its device, below /lib/firmware.
 type Firmware struct {
 	File    string `json:"file"`
 	Without string `json:"without"` // what the device does without it

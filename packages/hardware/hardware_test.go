@@ -85,7 +85,7 @@ func TestLateModules(t *testing.T) {
 
 // good is a model that passes; each case below spoils one thing.
 const good = `{
-	"model": "box", "title": "Box", "cpu": "some",
+	"model": "box", "title": "Box", "cpu": "some", "microcode": [{"file": "amd-ucode/x.bin", "without": "old"}],
 	"devices": [
 		{"id": "pci:8086:2922", "class": "010601", "name": "SATA", "role": "storage", "driver": "ahci"},
 		{"id": "pci:10ec:8168", "class": "020000", "name": "Ethernet", "role": "network", "driver": "r8169",
@@ -115,6 +115,8 @@ func TestParseRefuses(t *testing.T) {
 		{`"driver": "ahci"`, `"optional": true`, "devices[0].driver"},
 		{`"unused": "nobody presses it"`, `"unused": "x", "driver": "button"`, "devices[2].driver"},
 		{`"without": "works"`, `"without": ""`, "firmware.without"},
+		{`"rtl_nic/a.fw"`, `"../a.fw"`, "below /lib/firmware"},
+		{`"amd-ucode/x.bin"`, `"amd/x.bin"`, "must be in amd-ucode/ or intel-ucode/"},
 		{`"why": "alone"`, `"why": ""`, "bios[0].why"},
 		{`"role": "storage"`, `"role": "other"`, "no device has this role"},
 	} {
@@ -205,11 +207,11 @@ func TestReport(t *testing.T) {
 	}
 	shipped := []kmod.Module{{Name: "r8169", Aliases: []string{"pci:v000010ECd00008168sv*sd*bc*sc*i*"}}, {Name: "idle"}}
 	var out strings.Builder
-	err = hardware.Report(&out, []hardware.Model{m}, shipped, func(n string) bool { return n == "ahci" })
+	err = hardware.Report(&out, []hardware.Model{m}, shipped, func(n string) bool { return n == "ahci" }, func(n string) bool { return n == "amd-ucode/x.bin" })
 	if err == nil || !strings.Contains(err.Error(), "r8169 never asks for firmware") || !strings.Contains(err.Error(), "module idle ships") {
 		t.Errorf("error %v, want both problems", err)
 	}
-	for _, want := range []string{"ahci (built in)", "Button (no driver: nobody presses it)", "not shipped: works", "2 problems"} {
+	for _, want := range []string{"ahci (built in)", "Button (no driver: nobody presses it)", "rtl_nic/a.fw not shipped: works", "microcode amd-ucode/x.bin shipped", "2 problems"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, out.String())
 		}

@@ -2,6 +2,7 @@ package hardware
 
 import (
 	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 )
@@ -48,6 +49,22 @@ func (v *validator) model(m Model) {
 		v.need(fmt.Sprintf("bios[%d].why", i), s.Why)
 	}
 	v.devices(m.Devices)
+	v.firmware("microcode", m.Microcode)
+	for _, f := range m.Microcode {
+		if EarlyName(f.File) == "" {
+			v.bad("microcode.file", f.File, "must be in amd-ucode/ or intel-ucode/")
+		}
+	}
+}
+
+func (v *validator) firmware(field string, files []Firmware) {
+	for _, f := range files {
+		v.need(field+".file", f.File)
+		v.need(field+".without", f.Without)
+		if f.File != "" && !fs.ValidPath(f.File) {
+			v.bad(field+".file", f.File, "must be a path below /lib/firmware")
+		}
+	}
 }
 
 func (v *validator) devices(devices []Device) {
@@ -70,10 +87,7 @@ func (v *validator) devices(devices []Device) {
 		if d.Driver != "" {
 			v.module(field+".driver", d.Driver)
 		}
-		for _, f := range d.Firmware {
-			v.need(field+".firmware.file", f.File)
-			v.need(field+".firmware.without", f.Without)
-		}
+		v.firmware(field+".firmware", d.Firmware)
 	}
 	for _, r := range []Role{Storage, Network} {
 		if !roles[r] {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,12 @@ func hardwareCommand(o *factory.Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return hardware.Report(c.OutOrStdout(), models, k.Modules, source.Builtin)
+			firmware, err := o.ShippedFirmware()
+			if err != nil {
+				return err
+			}
+			return hardware.Report(c.OutOrStdout(), models, k.Modules, source.Builtin,
+				func(file string) bool { return slices.Contains(firmware, file) })
 		},
 	}
 }

@@ -36,6 +36,7 @@ func Command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringSliceVar(&o.Tags, "tags", nil, "Go build tags for the programs of the image (faults: with fault points)")
+	root.PersistentFlags().StringVar(&o.Firmware, "firmware", "", "non-free: put Debian's non-free firmware and microcode for hardware/ into the image")
 	root.AddCommand(depsCommand(&o), releaseCommand(&o), manifestCommand(&o), hardwareCommand(&o), figuresCommand(&o), fuzzCommand(&o))
 	return root
 }
