@@ -2,8 +2,10 @@ package figures
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,17 +118,47 @@ func TestPrint(t *testing.T) {
 		{Group: "sizes", Name: "slot", Value: 65, Unit: "MiB", Aim: 64},
 		{Group: "sizes", Name: "kernel", Value: 12.34, Unit: "MiB"},
 		{Group: "boot", Name: "page", Value: 30, Unit: "s", Aim: 35, Note: "median of 3"},
+		{Group: "network", Name: "rules", Failed: "nothing within 15m0s\nmore"},
 	}}
 	var out bytes.Buffer
 	if err := r.Print(&out); err != nil {
 		t.Fatal(err)
 	}
 	want := "release 1, measured 1970-01-01 00:00 UTC on 2 CPUs with tcg, load 0.2 at the start\n\n" +
-		"       FIGURE  VALUE     AIM           NOTE\n" +
-		"sizes  slot    65.0 MiB  ≤ 64, missed\n" +
-		"       kernel  12.3 MiB\n" +
-		"boot   page    30.0 s    ≤ 35          median of 3\n"
+		"         FIGURE  VALUE         AIM           NOTE\n" +
+		"sizes    slot    65.0 MiB      ≤ 64, missed\n" +
+		"         kernel  12.3 MiB\n" +
+		"boot     page    30.0 s        ≤ 35          median of 3\n" +
+		"network  rules   not measured                nothing within 15m0s\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A part that fails keeps what it has measured, and says why the rest is missing.
+func TestWhatCannotBeMeasuredIsTold(t *testing.T) {
+	var log bytes.Buffer
+	one := Figure{Group: "boot", Name: "page", Value: 30}
+	got := Report{Figures: attempt(&log, "boot", "the rest", func() ([]Figure, error) { return []Figure{one}, errors.New("no power") })}
+	if diff := cmp.Diff([]Figure{one, {Group: "boot", Name: "the rest", Failed: "no power"}}, got.Figures); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if want := "figures: boot: the rest: not measured: no power\n"; log.String() != want {
+		t.Errorf("log %q, want %q", &log, want)
+	}
+	if err := got.Err(); err == nil || !strings.Contains(err.Error(), "1 could not be measured") {
+		t.Errorf("error %v", err)
+	}
+	if err := (&Report{Figures: []Figure{one}}).Err(); err != nil {
+		t.Errorf("nothing failed: %v", err)
+	}
+}
+
+func TestOnlyWhatThereIsIsMeasured(t *testing.T) {
+	if err := (Options{Only: []string{"network", "sizes"}}).check(); err != nil {
+		t.Error(err)
+	}
+	if err := (Options{Only: []string{"nosuch"}}).check(); err == nil || !strings.Contains(err.Error(), "sizes, boot, network") {
+		t.Errorf("error %v, want the parts that there are", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"micromirror/packages/bench"
+	"micromirror/packages/demo"
 	"micromirror/packages/scenario"
 	"micromirror/packages/vm"
 )
@@ -26,13 +27,24 @@ const (
 // its cable was out, how many rules its firewall has, and what it sends when
 // nobody asks it anything.
 func network(ctx context.Context, o Options, dir string) (_ []Figure, err error) {
+	demoDir := filepath.Join(o.Repository, "build", "demo")
+	if err := demo.Build(ctx, demoDir, nil); err != nil {
+		return nil, err
+	}
+	upstream, err := demo.Serve(ctx, demoDir, "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer upstream.Close()
 	work, err := os.MkdirTemp(filepath.Join(o.Repository, "build"), "figures-network")
 	if err != nil {
 		return nil, fmt.Errorf("figures: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 	image, heard := filepath.Join(work, "node.img"), filepath.Join(work, "heard.pcap")
-	if err := scenario.Image(ctx, image, scenario.ImageOptions{Kind: scenario.Shipped, Release: dir}); err != nil {
+	err = scenario.Image(ctx, image, scenario.ImageOptions{Kind: scenario.Shipped, Release: dir, Upstream: fmt.Sprintf("10.0.2.2:%d", upstream.Port()),
+		Node: func(n map[string]any) { n["projects"] = []string{demo.Debian, demo.RPM} }})
+	if err != nil {
 		return nil, err
 	}
 	m, err := vm.Launch(ctx, filepath.Join(o.Repository, "build", "vm"), vm.Config{Name: "figures-network", Image: image,
@@ -41,37 +53,54 @@ func network(ctx context.Context, o Options, dir string) (_ []Figure, err error)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("nothing within %v", limit))
-	defer cancel()
-	rules, err := m.WaitConsole(ctx, `mm netd: firewall is up rules=(\d+)`)
-	if err != nil {
-		return nil, err
-	}
-	count, err := strconv.ParseFloat(rules.Groups[1], 64)
-	if err != nil {
-		return nil, err
-	}
-	address, err := m.WaitConsole(ctx, `mm netd: address \d+\.\d+\.\d+\.\d+/\d+ on wan0`)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := m.WaitConsole(ctx, memoryLine.String()); err != nil {
-		return nil, err
-	}
-	said, err := listen(ctx, heard)
-	if err != nil {
-		return nil, err
-	}
-	back, err := flap(ctx, m)
-	if err != nil {
-		return nil, err
-	}
+	return onTheWire(ctx, o, m, heard), nil
+}
+
+// onTheWire measures what a node that has just been switched on does. The parts
+// follow each other on its console; what one of them lacks, the next do not.
+func onTheWire(ctx context.Context, o Options, m *vm.Machine, heard string) (out []Figure) {
 	const group = "network"
-	return append([]Figure{
-		{Group: group, Name: "power-on to a usable address", Value: address.At.Seconds(), Unit: "s", Note: "DHCP, first boot of a disk"},
-		{Group: group, Name: "a page again after the cable was out", Value: back, Unit: "s", Note: fmt.Sprintf("median of %d", flaps)},
-		{Group: group, Name: "rules of the firewall", Value: count, Unit: "rules"},
-	}, said...), nil
+	for _, p := range []struct {
+		name    string
+		measure func(context.Context) ([]Figure, error)
+	}{
+		{"rules of the firewall", func(ctx context.Context) ([]Figure, error) {
+			line, err := m.WaitConsole(ctx, `mm netd: firewall is up rules=(\d+)`)
+			if err != nil {
+				return nil, err
+			}
+			count, err := strconv.ParseFloat(line.Groups[1], 64)
+			return []Figure{{Group: group, Name: "rules of the firewall", Value: count, Unit: "rules"}}, err
+		}},
+		{"power-on to a usable address", func(ctx context.Context) ([]Figure, error) {
+			line, err := m.WaitConsole(ctx, `mm netd: address \d+\.\d+\.\d+\.\d+/\d+ on wan0`)
+			return []Figure{{Group: group, Name: "power-on to a usable address", Value: line.At.Seconds(), Unit: "s", Note: "DHCP, first boot of a disk"}}, err
+		}},
+		{"sent unasked", func(ctx context.Context) ([]Figure, error) {
+			if _, err := m.WaitConsole(ctx, memoryLine.String()); err != nil {
+				return nil, err
+			}
+			if err := waitIdle(ctx, m, true); err != nil {
+				return nil, err
+			}
+			return listen(ctx, heard)
+		}},
+		{"a page again after the cable was out", func(ctx context.Context) ([]Figure, error) {
+			took, err := flap(ctx, m)
+			return []Figure{{Group: group, Name: "a page again after the cable was out", Value: took, Unit: "s", Note: fmt.Sprintf("median of %d", flaps)}}, err
+		}},
+	} {
+		out = append(out, attempt(o.Log, group, p.name, func() ([]Figure, error) {
+			ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("nothing within %v", limit))
+			defer cancel()
+			list, err := p.measure(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return list, nil
+		})...)
+	}
+	return out
 }
 
 // listen counts what a node sends in a while.

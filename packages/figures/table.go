@@ -27,6 +27,11 @@ func (r *Report) Print(out io.Writer) error {
 				aim += ", missed"
 			}
 		}
+		if f.Failed != "" {
+			reason, _, _ := strings.Cut(f.Failed, "\n")
+			fmt.Fprintf(w, "%s\t%s\tnot measured\t\t%s\n", group, f.Name, reason)
+			continue
+		}
 		fmt.Fprintf(w, "%s\t%s\t%.1f %s\t%s\t%s\n", group, f.Name, f.Value, f.Unit, aim, f.Note)
 	}
 	if err := w.Flush(); err != nil {

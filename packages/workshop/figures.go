@@ -1,6 +1,9 @@
 package workshop
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"micromirror/packages/factory"
@@ -17,11 +20,12 @@ func figuresCommand(o *factory.Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return r.Print(c.OutOrStdout())
+			return errors.Join(r.Print(c.OutOrStdout()), r.Err())
 		},
 	}
 	c.Flags().IntVar(&f.Boots, "boots", 3, "boots beside the first, of which the median counts")
 	c.Flags().BoolVar(&f.Cold, "cold", true, "also build without Go's cache, which takes minutes")
+	c.Flags().StringSliceVar(&f.Only, "only", nil, "parts to measure: "+strings.Join(figures.Parts(), ", "))
 	c.Flags().BoolVar(&f.Update, "update", true, "also update a node over the air, with a bad release and a downgrade")
 	return c
 }
