@@ -20,15 +20,18 @@ const stickEvery = 3 * time.Second
 func (n *box) sticks(u *update.Updater) *stick.Watcher {
 	return &stick.Watcher{
 		Sys: "/sys", Dev: "/dev", Dir: layout.RunDir + "/stick", Node: n.config.Node.Name, Report: layout.RunDir + "/updated/stick.json",
-		Wanted: func() bool { return connected() != nil },
+		Wanted: func() bool { return connected(networkState) != nil },
 		Try:    func(ctx context.Context, f stick.Files) error { return u.Hand(ctx, f) },
 		Every:  stickEvery, Log: n.log,
 	}
 }
 
+// networkState is what netd says of the network.
+const networkState = layout.RunDir + "/netd/state.json"
+
 // connected says whether the network works as the node file wants it, by what
-// netd says.
-func connected() error {
+// netd says in a file.
+func connected(file string) error {
 	var s struct {
 		Mode     string `json:"mode"`
 		Gateways []struct {
@@ -36,7 +39,7 @@ func connected() error {
 			Reachable bool   `json:"reachable"`
 		} `json:"gateways"`
 	}
-	b, err := os.ReadFile(layout.RunDir + "/netd/state.json")
+	b, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(b, &s)
 	}

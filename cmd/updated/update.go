@@ -43,7 +43,7 @@ func (f *flags) updater(n *box) *update.Updater {
 		Config: &update.Configuration{
 			Dir: layout.NodeDir, Restart: services().Restart, Watch: []string{"link", "address", "gateway"},
 			Settle: 15 * time.Second, Stable: time.Minute, Trial: 5 * time.Minute,
-			Works: connected,
+			Works: func() error { return connected(networkState) },
 		},
 	}
 	var err error
