@@ -220,10 +220,11 @@ func (j *Job) verify(s *stage, list *flist.List, p *plan.Plan, failed map[int]er
 
 // guard refuses to replace what index files name that stay as they are.
 func (j *Job) guard(s *stage, list *flist.List, p *plan.Plan) error {
-	if j.Tolerate || len(p.Replaced) == 0 {
+	if j.Tolerate || len(p.Replaced)+len(p.ReplacedIndexes) == 0 {
 		return nil
 	}
-	return verify.Guard(j.verifyInput(s, list, p), p.UnchangedIndexes(), p.Replaced)
+	unchanged := p.UnchangedIndexes(func(base string) bool { return verify.Reads(j.Project.Kind, base) })
+	return verify.Guard(j.verifyInput(s, list, p), unchanged, p.Replaced, p.ReplacedIndexes)
 }
 
 // verifyInput gives the check of index files the content as it will be.

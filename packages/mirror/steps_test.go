@@ -368,3 +368,28 @@ func TestInconsistentIndexIsHeldBack(t *testing.T) {
 }
 
 func crc(text string) uint32 { return crc32.ChecksumIEEE([]byte(text)) }
+
+// An upstream that is read while it changes shows a package list before the
+// Release that knows it: nothing of that may be served.
+func TestIndexBeforeItsRelease(t *testing.T) {
+	w := newWorld(t, "empty/")
+	makeArchive(t, w.upstream.Dir, 1)
+	w.mustRun()
+	w.job.Attempts, w.job.Grace = 1, time.Hour
+	release, err := os.ReadFile(filepath.Join(w.upstream.Dir, "dists/x/Release"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	makeArchive(t, w.upstream.Dir, 2)
+	w.change("dists/x/Release: " + string(release))
+	if _, err := w.run(); !errors.Is(err, verify.ErrInconsistent) {
+		t.Errorf("error = %v, want %v", err, verify.ErrInconsistent)
+	}
+	w.promised()
+	makeArchive(t, w.upstream.Dir, 2)
+	w.mustRun()
+	w.promised()
+	if !w.has(fresh) {
+		t.Error("the whole update was not published")
+	}
+}

@@ -88,11 +88,12 @@ func (p *Plan) Indexes() []int {
 	return indexes
 }
 
-// UnchangedIndexes lists the index files that stay as they are.
-func (p *Plan) UnchangedIndexes() []int {
+// UnchangedIndexes lists the index files that stay as they are, of those whose
+// last element is wanted.
+func (p *Plan) UnchangedIndexes(wanted func(base string) bool) []int {
 	var indexes []int
 	for i := range p.action {
-		if p.in.List.Active(i) && p.in.Phase(p.in.List.Name(i)) != project.Content && !p.Changed(i) {
+		if p.in.List.Active(i) && wanted(p.in.List.Base(i)) && p.in.Phase(p.in.List.Name(i)) != project.Content && !p.Changed(i) {
 			indexes = append(indexes, i)
 		}
 	}

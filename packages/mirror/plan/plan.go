@@ -58,8 +58,9 @@ type Plan struct {
 	// Drop holds what is deleted now, Gone what is kept for now.
 	Drop []string
 	Gone map[string]time.Time
-	// Replaced names content of the tree that gives way to something else.
-	Replaced []string
+	// Replaced names content of the tree that gives way to something else,
+	// ReplacedIndexes the index files that do.
+	Replaced, ReplacedIndexes []string
 	// Counts sum up both sides.
 	Counts Counts
 
@@ -290,10 +291,12 @@ func (p *Plan) symlink(i int, have *tree.Entry) error {
 	return nil
 }
 
-// replace notes that content gives way.
+// replace notes that something gives way.
 func (p *Plan) replace(name string) {
 	if p.in.Phase(name) == project.Content {
 		p.Replaced = append(p.Replaced, name)
+	} else {
+		p.ReplacedIndexes = append(p.ReplacedIndexes, name)
 	}
 }
 

@@ -136,8 +136,12 @@ func parseAPKINDEX(content []byte, use func(reference) error) error {
 	return errors.Join(lines.Err(), flush())
 }
 
-// members hands every regular file of the tarball i to use.
+// members hands every regular file of the tarball i to use, unless nothing is to
+// be known of the content that such a database names.
 func (in *Input) members(i int, use func(name string, content []byte) error) error {
+	if in.shallow {
+		return nil
+	}
 	f, err := in.Open(i)
 	if err != nil {
 		return err

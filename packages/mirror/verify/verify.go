@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"micromirror/packages/rsync/flist"
@@ -55,6 +56,9 @@ type Input struct {
 
 	sums []uint64        // of contents, shortened; 0 where not read yet
 	only map[string]bool // look at these names alone, nil for all
+	// shallow leaves out what index files name that others name: no content is
+	// to be looked at.
+	shallow bool
 }
 
 // Check returns a fault for each of the changed index files that does not fit;
@@ -73,13 +77,14 @@ func Check(in Input, changed []int) map[int]error {
 }
 
 // Guard checks what a run is about to replace, by name, against index files that
-// stay as they are: an upstream that replaces a package must also bring out an
-// index that knows it.
-func Guard(in Input, unchanged []int, replaced []string) error {
-	in.only = make(map[string]bool, len(replaced))
-	for _, name := range replaced {
+// stay as they are: an upstream that replaces a package or a list of packages must
+// also bring out an index that knows it.
+func Guard(in Input, unchanged []int, content, indexes []string) error {
+	in.only = make(map[string]bool, len(content)+len(indexes))
+	for _, name := range slices.Concat(content, indexes) {
 		in.only[name] = true
 	}
+	in.shallow = len(content) == 0
 	for _, i := range unchanged {
 		if err := in.index(i); err != nil {
 			return err
@@ -99,24 +104,34 @@ func (in *Input) concerns(name string) bool {
 }
 
 // looks reports whether an index file that another one names is to be read.
-func (in *Input) looks(i int) bool { return in.only != nil || in.Fetched(i) }
+func (in *Input) looks(i int) bool { return !in.shallow && (in.only != nil || in.Fetched(i)) }
+
+// Reads reports whether a file of that name, in an archive of that kind, names
+// others in a way that is known here.
+func Reads(kind, base string) bool { return reader(kind, base) != nil }
+
+// reader returns what checks such a file; nil means nothing.
+func reader(kind, base string) func(*Input, int) error {
+	switch {
+	case base == "InRelease", base == "Release":
+		return (*Input).release
+	case base == "repomd.xml":
+		return (*Input).repomd
+	case kind == "apk" && base == "APKINDEX.tar.gz":
+		return (*Input).apkIndex
+	case kind == "pacman" && pacmanDB(base):
+		return (*Input).database
+	}
+	return nil
+}
 
 // index checks one index file, if its format is known.
 func (in *Input) index(i int) error {
-	var err error
-	if in.List.Mode(i)&flist.ModeType == flist.ModeRegular {
-		switch base := in.List.Base(i); {
-		case base == "InRelease", base == "Release":
-			err = in.release(i)
-		case base == "repomd.xml":
-			err = in.repomd(i)
-		case in.Kind == "apk" && base == "APKINDEX.tar.gz":
-			err = in.apkIndex(i)
-		case in.Kind == "pacman" && pacmanDB(base):
-			err = in.database(i)
-		}
+	read := reader(in.Kind, in.List.Base(i))
+	if read == nil || in.List.Mode(i)&flist.ModeType != flist.ModeRegular {
+		return nil
 	}
-	if err != nil {
+	if err := read(in, i); err != nil {
 		return fmt.Errorf("%w: %q: %w", ErrInconsistent, in.List.Name(i), err)
 	}
 	return nil
