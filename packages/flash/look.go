@@ -154,8 +154,19 @@ func (m Machine) partitions(name string) []string {
 	return parts
 }
 
-// Refuse says why the disk must not be written, nil if it may be.
+// Refuse says why the disk must not be written as a node's, nil if it may be.
 func (d *Disk) Refuse() error {
+	if err := d.Taken(); err != nil {
+		return err
+	}
+	if d.Size < disk.MinSize {
+		return fmt.Errorf("%s: %w: it has %d MiB, a node needs %d MiB; is a medium inserted?", d.Path, disk.ErrTooSmall, d.Size>>20, int64(disk.MinSize)>>20)
+	}
+	return nil
+}
+
+// Taken says why the disk must not be written, whatever with.
+func (d *Disk) Taken() error {
 	switch {
 	case d.Partition:
 		return fmt.Errorf("%s is a partition; name the whole disk", d.Path)
@@ -165,8 +176,6 @@ func (d *Disk) Refuse() error {
 		return fmt.Errorf("%s is in use (%s); unmount it, or name another disk", d.Path, strings.Join(d.Uses, ", "))
 	case d.ReadOnly:
 		return fmt.Errorf("%s is write-protected; move its switch, or take another disk", d.Path)
-	case d.Size < disk.MinSize:
-		return fmt.Errorf("%s: %w: it has %d MiB, a node needs %d MiB; is a medium inserted?", d.Path, disk.ErrTooSmall, d.Size>>20, int64(disk.MinSize)>>20)
 	}
 	return nil
 }
