@@ -1,6 +1,11 @@
 package mirrortest
 
 import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -20,9 +25,9 @@ func Archive(t testing.TB, dir, kind string) {
 	case "pacman":
 		pacman(t, dir)
 	case "apk":
-		Make(t, dir, "edge/main/x86_64/a-1.apk: a", "edge/main/x86_64/README: r", "last-updated: 1", "latest-stable -> edge")
+		apk(t, dir)
 	case "fdroid":
-		Make(t, dir, "repo/entry.jar: e", "repo/index-v2.json: i", "repo/diff/1.json: d", "repo/app_1.apk: a")
+		fdroid(t, dir)
 	}
 }
 
@@ -68,4 +73,29 @@ func pacman(t testing.TB, dir string) {
 		Make(t, dir, "-"+os+"/.PKGINFO")
 	}
 	Make(t, dir, "lastsync: 1", "lastupdate: 1", "stable/state: s")
+}
+
+func apk(t testing.TB, dir string) {
+	repo := "edge/main/x86_64"
+	Make(t, dir, repo+"/a-1.apk: a", repo+"/APKINDEX: C:Q1x=\nP:a\nV:1\nS:1\n\n", "last-updated: 1", "latest-stable -> edge")
+	tool(t, filepath.Join(dir, repo), "tar", "-czf", "APKINDEX.tar.gz", "APKINDEX")
+	Make(t, dir, "-"+repo+"/APKINDEX")
+}
+
+func fdroid(t testing.TB, dir string) {
+	named := func(name, content string) string {
+		return fmt.Sprintf(`{"name": %q, "sha256": "%x", "size": %d}`, name, sha256.Sum256([]byte(content)), len(content))
+	}
+	index := fmt.Sprintf(`{"packages": {"app": {"versions": {"0": {"file": %s}}}}}`, named("/app_1.apk", "a"))
+	entry := fmt.Sprintf(`{"index": %s, "diffs": {"1": %s}}`, named("/index-v2.json", index), named("/diff/1.json", "{}"))
+	var jar bytes.Buffer
+	z := zip.NewWriter(&jar)
+	w, err := z.Create("entry.json")
+	if err == nil {
+		_, err = w.Write([]byte(entry))
+	}
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	Make(t, dir, "repo/app_1.apk: a", "repo/diff/1.json: {}", "repo/index-v2.json: "+index, "repo/entry.jar: "+jar.String())
 }

@@ -11,7 +11,8 @@
 //   - rpm: repomd.xml against the files that it names, primary against the
 //     packages;
 //   - pacman: each database against the packages;
-//   - apk: each APKINDEX against the packages, by size.
+//   - apk: each APKINDEX against the packages, by size;
+//   - F-Droid: entry.jar against the indexes, the index against the packages.
 //
 // A named file that upstream does not have at all is a fault only where a client
 // would ask for it: in Packages, Sources and primary, and in repomd.xml, but not
@@ -121,6 +122,8 @@ func reader(kind, base string) func(*Input, int) error {
 		return (*Input).apkIndex
 	case kind == "pacman" && pacmanDB(base):
 		return (*Input).database
+	case kind == "fdroid" && base == "entry.jar":
+		return (*Input).fdroidEntry
 	}
 	return nil
 }

@@ -273,6 +273,8 @@ func FuzzParsers(f *testing.F) {
 	f.Add([]byte(gz(packages)))
 	f.Add([]byte(gz(tarball("a/desc", "%FILENAME%\na\n%CSIZE%\n1\n"))))
 	f.Add([]byte("P:a\nV:1\nS:9\n\n"))
+	f.Add([]byte(jar("entry.json", `{"index": {"name": "/index-v2.json"}}`)))
+	f.Add([]byte(`{"packages": {"a": {"versions": {"x": {"file": {"name": "/../a.apk", "size": 1}}}}}}`))
 	f.Add([]byte(`<r><data type="primary"><location href="x"/></data></r>`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		clean := func(r reference) error {
@@ -287,6 +289,13 @@ func FuzzParsers(f *testing.F) {
 		}
 		parsePackages(bytes.NewReader(data), ".", clean)
 		parseAPKINDEX(data, func(reference) error { return nil })
+		fdroidIndex(bytes.NewReader(data), func(f *fdroidFile) error {
+			if r, err := f.in("."); err == nil {
+				return clean(r)
+			}
+			return nil
+		})
+		jarMember(data, "entry.json")
 		if r, err := parseDesc(data); err == nil && r.name == "" {
 			t.Error("a description without a name")
 		}
