@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,15 +22,17 @@ type Journal struct {
 	status   *status.Watch
 	served   *ledger.Ledger
 	counters *metrics.Counters
+	network  string // file with netd's state
 }
 
-// openJournal records into the access log in dir.
-func openJournal(dir string, watch *status.Watch, served *ledger.Ledger, log *slog.Logger) (*Journal, error) {
-	l, err := spool.Open(spool.Config{Dir: dir, Name: accesslog.Name, FileSize: accesslog.FileSize, Files: accesslog.Files, Log: log})
+// openJournal records into the access log.
+func openJournal(dirs Dirs, watch *status.Watch, served *ledger.Ledger, log *slog.Logger) (*Journal, error) {
+	l, err := spool.Open(spool.Config{Dir: dirs.Logs, Name: accesslog.Name, FileSize: accesslog.FileSize, Files: accesslog.Files, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{log: l, status: watch, served: served, counters: metrics.New()}, nil
+	return &Journal{log: l, status: watch, served: served, counters: metrics.New(),
+		network: filepath.Join(dirs.Run, "netd", "state.json")}, nil
 }
 
 // close writes what is not on disk yet.

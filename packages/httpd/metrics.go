@@ -22,6 +22,7 @@ func (j *Journal) metrics(limits *limit.Table, site *answer.Site, https *secure)
 		report := j.status.Report()
 		gauges = append(gauges, https.gauges()...)
 		gauges = append(gauges, certificateGauges(report.Certificate, report.Time)...)
+		gauges = append(gauges, networkGauges(j.network)...)
 		for _, g := range projectGauges {
 			for i := range report.Projects {
 				if v, ok := g.value(report, &report.Projects[i]); ok {

@@ -91,11 +91,13 @@ func (c *Counters) Refuse(status int) {
 	c.refused[status]++
 }
 
-// Gauge is a figure that is read when metrics are.
+// Gauge is a figure that is read when metrics are. One that only grows, until the
+// node starts again, is a Counter.
 type Gauge struct {
 	Name, Help string
 	Labels     []string // name, value, name, value …
 	Value      float64
+	Counter    bool
 }
 
 // Append writes everything. Gauges of one name have to stand together.
@@ -126,7 +128,11 @@ func (c *Counters) Append(b []byte, gauges []Gauge) []byte {
 	for _, g := range gauges {
 		if g.Name != name {
 			name = g.Name
-			b = head(b, name, "gauge", g.Help)
+			kind := "gauge"
+			if g.Counter {
+				kind = "counter"
+			}
+			b = head(b, name, kind, g.Help)
 		}
 		b = sample(b, g.Name, g.Labels, g.Value)
 	}

@@ -16,7 +16,7 @@ func TestText(t *testing.T) {
 	c.Add(Key{"", "", 404, '6'}, 0, 0)
 	c.Refuse(429)
 	c.Refuse(429)
-	got := string(c.Append(nil, []Gauge{{"micromirror_http_connections", "Open.", nil, 3}, {"size", "S.", []string{"project", "a\"\\\n\xff"}, 1e12}}))
+	got := string(c.Append(nil, []Gauge{{"micromirror_http_connections", "Open.", nil, 3, false}, {"size", "S.", []string{"project", "a\"\\\n\xff"}, 1e12, true}}))
 	want := `# HELP micromirror_http_requests_total Requests answered.
 # TYPE micromirror_http_requests_total counter
 micromirror_http_requests_total{project="",release="",status="404",family="6"} 1
@@ -56,7 +56,7 @@ micromirror_http_refused_connections_total{status="429"} 2
 # TYPE micromirror_http_connections gauge
 micromirror_http_connections 3
 # HELP size S.
-# TYPE size gauge
+# TYPE size counter
 size{project="a\"\\\n` + "\uFFFD" + `"} 1e+12
 `
 	if diff := cmp.Diff(want, got); diff != "" {
