@@ -24,7 +24,7 @@ func FromNode(c *node.Config, models []hardware.Model) Config {
 		DNS:       c.Node.DNS,
 		MTU:       c.Node.MTU,
 		VLAN:      c.Node.VLAN,
-		Roles:     roles(models, c.Node.Hardware),
+		Roles:     roles(models, c.Node),
 		Firewall:  lists(c),
 	}
 	for _, s := range c.Fleet.DNS {
@@ -88,14 +88,17 @@ func about(c *node.Config) string {
 	return text
 }
 
-// roles are the network devices of the node's model, in the file's order. A
-// device on another bus than PCI is known by its driver.
-func roles(models []hardware.Model, name string) []uplink.Role {
-	i := slices.IndexFunc(models, func(m hardware.Model) bool { return m.Model == name })
-	if i < 0 {
-		return nil
+// roles are the card that the node file names, and the network devices of the
+// node's model, in the file's order. A device on another bus than PCI is known by
+// its driver.
+func roles(models []hardware.Model, n node.Node) (out []uplink.Role) {
+	if n.Uplink != "" {
+		out = append(out, card(n.Uplink))
 	}
-	var out []uplink.Role
+	i := slices.IndexFunc(models, func(m hardware.Model) bool { return m.Model == n.Hardware })
+	if i < 0 {
+		return out
+	}
 	for _, d := range models[i].Devices {
 		if d.Role != hardware.Network || d.Driver == "" {
 			continue

@@ -18,7 +18,7 @@ func TestFromNode(t *testing.T) {
 	c := &node.Config{Fleet: node.Fleet{Domain: "example.net", Contact: "noc@example.net", Firewall: node.Firewall{
 		Allow: []string{"192.0.2.0/24"}, Block: []string{"2001:db8:bad::/48"}, Limits: map[string]project.Size{"203.0.113.0/24": 10 << 20},
 	}, Manage: node.Manage{Keys: []string{"a key"}, Port: 2222}}, Node: node.Node{
-		VLAN: 7, MTU: 9000, Bond: node.Bond{Members: []string{"0000:01:00.0", "mlx4_en", "02:00:00:00:00:01"}},
+		Uplink: "0000:02:00.0", VLAN: 7, MTU: 9000, Bond: node.Bond{Members: []string{"0000:01:00.0", "mlx4_en", "02:00:00:00:00:01"}},
 		Sponsor: node.Sponsor{Name: "Example"},
 		Name:    "zrh1", Hardware: "box", Addresses: prefixes("192.0.2.10/24"),
 		Gateways: []node.Gateway{{Addr: netip.MustParseAddr("192.0.2.1")}}, DNS: hosts("192.0.2.53"),
@@ -32,7 +32,7 @@ func TestFromNode(t *testing.T) {
 	want := Config{
 		Hostname: "zrh1", FullName: "zrh1.example.net", About: "Micro Mirror, hosted by Example, contact noc@example.net",
 		Addresses: prefixes("192.0.2.10/24"), Gateways: hosts("192.0.2.1"), DNS: hosts("192.0.2.53"),
-		Roles:    []uplink.Role{{PCI: "15b3:1003"}, {Driver: "virtio_net"}},
+		Roles:    []uplink.Role{{Bus: "0000:02:00.0"}, {PCI: "15b3:1003"}, {Driver: "virtio_net"}},
 		Firewall: firewall.Default(true),
 		VLAN:     7, MTU: 9000,
 		Bond: []uplink.Role{{Bus: "0000:01:00.0"}, {Driver: "mlx4_en"}, {MAC: "02:00:00:00:00:01"}},

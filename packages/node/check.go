@@ -92,6 +92,7 @@ type rawNode struct {
 	Addresses   []string     `json:"addresses"`
 	Gateways    []string     `json:"gateways"`
 	DNS         []string     `json:"dns"`
+	Uplink      string       `json:"uplink"`
 	Bond        Bond         `json:"bond"`
 	VLAN        int          `json:"vlan"`
 	MTU         int          `json:"mtu"`
@@ -104,7 +105,7 @@ type rawNode struct {
 
 // nodeFrom validates what a node file said, given the known projects.
 func (d *decoder) nodeFrom(r rawNode, known map[string]project.Project) Node {
-	n := Node{Name: r.Name, Hardware: r.Hardware, Sponsor: r.Sponsor, SyncRate: r.SyncRate, DisableDSCP: r.DisableDSCP, Location: r.Location}
+	n := Node{Name: r.Name, Hardware: r.Hardware, Uplink: r.Uplink, Sponsor: r.Sponsor, SyncRate: r.SyncRate, DisableDSCP: r.DisableDSCP, Location: r.Location}
 	d.required("name", n.Name, "write the first label of the node's host name")
 	d.keep("name", &n.Name, isLabel, "is not a host name label", "use up to 63 lower-case letters, digits and dashes")
 	d.required("hardware", n.Hardware, "write the name of a file in hardware/, without .json")
@@ -115,7 +116,9 @@ func (d *decoder) nodeFrom(r rawNode, known map[string]project.Project) Node {
 	d.keep("location.country", &n.Location.Country, isText, "is not plain text", "shorten it")
 	d.keep("location.state_province", &n.Location.StateProvince, isText, "is not plain text", "shorten it")
 	d.keep("location.city", &n.Location.City, isText, "is not plain text", "shorten it")
-	n.Bond.Members = d.strings("bond.members", r.Bond.Members, isCard, "is not a network card", "name its driver, PCI path or MAC address, such as mlx4_en or 0000:01:00.0")
+	const noCard, nameCard = "is not a network card", "name its driver, PCI path or MAC address, such as mlx4_en or 0000:01:00.0"
+	d.keep("uplink", &n.Uplink, isCard, noCard, nameCard)
+	n.Bond.Members = d.strings("bond.members", r.Bond.Members, isCard, noCard, nameCard)
 	n.VLAN = d.between("vlan", r.VLAN, 1, 4094, "use the number that the host's switch has for the port")
 	n.MTU = d.between("mtu", r.MTU, 1280, 9216, "leave it out: 1500 fits everywhere")
 	n.Aliases = d.strings("aliases", r.Aliases, isFullName, "is not a full host name", "write it like mirror.example.org")

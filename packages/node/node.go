@@ -122,6 +122,10 @@ type Node struct {
 	Addresses []netip.Prefix
 	Gateways  []Gateway
 	DNS       []netip.Addr
+	// Uplink is the network card to prefer, of a model that has several; empty
+	// means the model's order. Without a cable in it another one serves. A bond
+	// comes before it.
+	Uplink string
 	// Bond lists the network cards that form one 802.3ad link.
 	Bond Bond
 	// VLAN is the 802.1Q number of the node's network; 0 means untagged.

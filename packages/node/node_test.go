@@ -35,6 +35,7 @@ func TestReferenceFiles(t *testing.T) {
 		Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/24"), netip.MustParsePrefix("2001:db8::10/64")},
 		Gateways:  []Gateway{{Addr: netip.MustParseAddr("192.0.2.1")}, {Addr: netip.MustParseAddr("fe80::1")}},
 		DNS:       []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")},
+		Uplink:    "0000:01:00.0",
 		Bond:      Bond{Members: []string{"0000:01:00.0", "0000:01:00.1"}},
 		VLAN:      101, MTU: 1500,
 		Projects: []string{"debian", "ubuntu-releases", "fdroid-repo"},
