@@ -2,8 +2,10 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -26,7 +28,7 @@ import (
 // published: those of clients, what a push brings, and the memory that a list of
 // three million entries takes.
 func whole() []scenario {
-	return append(scenarios(), scenario{"g", "20 files of 300,000 changed", makeMany, twentyBehind})
+	return append(scenarios(), scenario{"g", "20 files of 300,000 changed", makeMany, twentyBehind, age})
 }
 
 // recipe is how the mirrors of the fleet call rsync.
@@ -46,7 +48,7 @@ func measureWhole(ctx context.Context, o *Options, s scenario) (Row, error) {
 		append(append([]string{"rsync"}, recipe[:]...), from.url, tree+"/"),
 	}
 	ours, rsyncs, err := o.byTurns(dst, func(which int) (Figures, error) {
-		if err := os.RemoveAll(dst); err != nil {
+		if err := discard(dst, s.again != nil); err != nil {
 			return Figures{}, err
 		}
 		if err := prepare(s, from.src, tree); err != nil {
@@ -60,11 +62,41 @@ func measureWhole(ctx context.Context, o *Options, s scenario) (Row, error) {
 // treeDir is where, below the destination, the tree is.
 const treeDir = "mirror/tree"
 
+// discard removes what a run left, but for the tree if that is to be kept.
+func discard(dst string, keepTree bool) error {
+	if !keepTree {
+		return os.RemoveAll(dst)
+	}
+	mirrors := filepath.Dir(filepath.Join(dst, treeDir))
+	for dir, keep := range map[string]string{dst: mirrors, mirrors: filepath.Join(dst, treeDir)} {
+		entries, err := os.ReadDir(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if name := filepath.Join(dir, e.Name()); name != keep {
+				if err := os.RemoveAll(name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // twentyBehind makes a destination that lacks the newest version of 20 files.
 func twentyBehind(src, dst string) error {
 	if err := cloneTree(src, dst); err != nil {
 		return err
 	}
+	return age(dst)
+}
+
+// age gives 20 files an older version.
+func age(dst string) error {
 	left := 20
 	return filepath.WalkDir(dst, func(name string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
