@@ -100,8 +100,8 @@ func (b *build) firmwareFile(file string) ([]byte, error) {
 			continue
 		}
 		names = append(names, w.Name)
-		for _, dir := range []string{"usr/lib/firmware", "lib/firmware"} { // Debian has moved them
-			path := filepath.Join(b.unpacked(i), dir, file)
+		for _, path := range placesOf(file) {
+			path = filepath.Join(b.unpacked(i), path)
 			size, sum, err := hashFile(path)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
@@ -114,6 +114,15 @@ func (b *build) firmwareFile(file string) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("hardware/ names %s, which is in none of %s; correct the name there", file, strings.Join(names, ", "))
+}
+
+// placesOf are where a package may have a file. Debian has moved /lib, and gives
+// another name to microcode that must not come late.
+func placesOf(file string) (paths []string) {
+	for _, dir := range []string{"usr/lib/firmware", "lib/firmware"} {
+		paths = append(paths, filepath.Join(dir, file), filepath.Join(dir, file+".initramfs"))
+	}
+	return paths
 }
 
 // stageLicences puts the terms of what is not free into a folder of the image.
