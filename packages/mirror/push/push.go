@@ -56,17 +56,31 @@ func Listen(ctx context.Context, c Config) error {
 	o.SetKeepAlive(time.Minute).SetPingTimeout(20 * time.Second).SetConnectTimeout(20 * time.Second).SetWriteTimeout(20 * time.Second)
 	o.SetOrderMatters(false)
 	var on listening
+	refusal := "" // the last one told of
 	o.SetOnConnectHandler(func(m mqtt.Client) {
 		m.Subscribe(filter, 0, func(_ mqtt.Client, msg mqtt.Message) { on.do(func() { c.message(msg.Topic()) }) })
-		on.do(func() { c.Log.Info("listening for pushes", "broker", c.Broker, "topic", filter) })
+		on.do(func() {
+			refusal = ""
+			c.Log.Info("listening for pushes", "broker", c.Broker, "topic", filter)
+		})
 	})
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
 		on.do(func() { c.Log.Info("lost the push broker", "broker", c.Broker, "err", err) })
 	})
 	o.SetConnectionNotificationHandler(func(_ mqtt.Client, n mqtt.ConnectionNotification) {
-		if failed, ok := n.(mqtt.ConnectionNotificationBrokerFailed); ok && c.Refused != nil {
-			on.do(func() { c.Refused(failed.Reason) })
+		failed, ok := n.(mqtt.ConnectionNotificationBrokerFailed)
+		if !ok {
+			return
 		}
+		on.do(func() {
+			if text := failed.Reason.Error(); text != refusal { // the same again and again tells nothing
+				refusal = text
+				c.Log.Warn("no connection to the push broker", "broker", c.Broker, "err", text)
+			}
+			if c.Refused != nil {
+				c.Refused(failed.Reason)
+			}
+		})
 	})
 	client := mqtt.NewClient(o)
 	client.Connect() // retries by itself

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,34 @@ func TestPushesArriveAlsoAfterALoss(t *testing.T) {
 	}
 	cancel()
 	receive(t, ended)
+}
+
+// A broker that is not there is told of once, however often it is tried.
+func TestRefusalIsToldOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	var log strings.Builder // written under a lock of Listen's
+	refused := make(chan error, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Listen(ctx, Config{
+			Broker: addr, Client: "node", Upstream: "rsync.example.net", Retry: 80 * time.Millisecond,
+			Pushed: func(string) {}, Refused: func(err error) { refused <- err }, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+	}()
+	for range 4 {
+		receive(t, refused)
+	}
+	cancel()
+	receive(t, ended)
+	if n := strings.Count(log.String(), "no connection to the push broker"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
 }
 
 func TestAddress(t *testing.T) {
