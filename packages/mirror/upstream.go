@@ -19,7 +19,7 @@ import (
 // shared bounds all transfers of the node together and may be nil.
 func RsyncDialer(p project.Project, shared *rate.Limiter, timeout time.Duration, log *slog.Logger) func(context.Context) (Upstream, error) {
 	return func(ctx context.Context) (Upstream, error) {
-		rules, err := filter.Parse(append(never(&p), p.Filter...)...)
+		rules, err := Filter(&p)
 		if err != nil {
 			return nil, err
 		}
@@ -33,6 +33,11 @@ func RsyncDialer(p project.Project, shared *rate.Limiter, timeout time.Duration,
 		}
 		return &rsyncUpstream{Conn: conn, options: client.ListOptions{Path: p.Upstream.Path, Filter: rules}}, nil
 	}
+}
+
+// Filter is what a project's tree holds of upstream's.
+func Filter(p *project.Project) (*filter.List, error) {
+	return filter.Parse(append(never(p), p.Filter...)...)
 }
 
 // SampleDialer is RsyncDialer for Check: rules replace the project's filter.

@@ -11,6 +11,9 @@
 // content of /perm is acceptable (mirror data is fetched again, identity has its
 // second copy on another partition); not booting is not.
 //
+// A file system with files in it (Filled) is made on the maintainer's computer, as
+// large as they need, and grows on the node in the same way.
+//
 // The template is made for growth from 256 MiB to many TiB: block groups of
 // 1,024 inodes (one inode per 128 KiB), room for the descriptors of 8 TiB beside
 // the superblock (beyond that the kernel switches to meta_bg by itself), a

@@ -136,7 +136,7 @@ func TestRemakeOnALargePartition(t *testing.T) {
 func TestRemakeForgetsTheOldFileSystem(t *testing.T) {
 	const size = 8 << 30
 	dev := partition(t, size)
-	if err := mke2fs(t.Context(), dev, size); err != nil {
+	if err := mke2fs(t.Context(), dev, size, templateUUID); err != nil {
 		t.Fatal(err)
 	}
 	if err := Remake(t.Context(), dev, bytes.NewReader(template(t))); err != nil {
@@ -174,7 +174,7 @@ func clearAt(t *testing.T, dev string, offsets ...int64) {
 func TestSuperblocksAreWhereExt4HasThem(t *testing.T) {
 	const size = 400 << 30
 	dev := partition(t, size)
-	if err := mke2fs(t.Context(), dev, size); err != nil {
+	if err := mke2fs(t.Context(), dev, size, templateUUID); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{}

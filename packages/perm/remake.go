@@ -84,9 +84,7 @@ func Write(ctx context.Context, t Target, size int64, template io.Reader) error 
 	if err := t.Sync(); err != nil {
 		return err
 	}
-	var uuid [16]byte
-	rand.Read(uuid[:]) // never fails
-	uuid[6], uuid[8] = uuid[6]&0x0f|0x40, uuid[8]&0x3f|0x80
+	uuid := newUUID()
 	// The primary is the last of all.
 	for _, s := range slices.Backward(supers) {
 		if err := setUUID(s.block[s.offset:], uuid); err != nil {
@@ -97,6 +95,14 @@ func Write(ctx context.Context, t Target, size int64, template io.Reader) error 
 		}
 	}
 	return t.Sync()
+}
+
+// newUUID returns a random UUID (version 4).
+func newUUID() [16]byte {
+	var uuid [16]byte
+	rand.Read(uuid[:]) // never fails
+	uuid[6], uuid[8] = uuid[6]&0x0f|0x40, uuid[8]&0x3f|0x80
+	return uuid
 }
 
 // wipe clears every block in which a file system of that size has a superblock.

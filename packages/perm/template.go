@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -30,7 +31,7 @@ const (
 // is not read, cannot matter.
 var mke2fsArguments = []string{
 	"-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "131072", "-m", "0", "-J", "size=64",
-	"-L", "perm", "-U", templateUUID, "-e", "remount-ro", "-o", "Linux",
+	"-L", "perm", "-e", "remount-ro", "-o", "Linux",
 	"-O", "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink," +
 		"extra_isize,metadata_csum,metadata_csum_seed,resize_inode",
 	// 2^31 blocks are 8 TiB: as many as the 1,024 reserved descriptor blocks reach.
@@ -48,7 +49,7 @@ func Template(ctx context.Context, out string) (err error) {
 	}
 	defer os.RemoveAll(dir)
 	img := filepath.Join(dir, "ext4")
-	if err := mke2fs(ctx, img, TemplateSize); err != nil {
+	if err := mke2fs(ctx, img, TemplateSize, templateUUID); err != nil {
 		return fmt.Errorf("make /perm template: %w", err)
 	}
 	if err := addLogTarget(ctx, img); err != nil {
@@ -61,14 +62,14 @@ func Template(ctx context.Context, out string) (err error) {
 	return os.Rename(packed, out)
 }
 
-func mke2fs(ctx context.Context, img string, size int64) error {
+func mke2fs(ctx context.Context, img string, size int64, uuid string) error {
 	if err := os.WriteFile(img, nil, 0o644); err != nil {
 		return err
 	}
 	if err := os.Truncate(img, size); err != nil {
 		return err
 	}
-	_, err := e2fsprogs(ctx, "mke2fs", append(append([]string{}, mke2fsArguments...), img)...)
+	_, err := e2fsprogs(ctx, "mke2fs", append(slices.Clone(mke2fsArguments), "-U", uuid, img)...)
 	return err
 }
 

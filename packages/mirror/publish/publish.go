@@ -42,7 +42,7 @@ import (
 const (
 	PlanFile = "plan"
 	FetchDir = "fetch"
-	tornFile = "torn" // the plan that was given up
+	TornFile = "torn" // the plan that was given up; whatever it holds, the tree is not whole
 	trash    = "trash"
 	tempLink = "link"
 )
@@ -80,7 +80,7 @@ var ErrObstructed = errors.New("tree is not as planned")
 func (p *Publisher) Pending() bool { return p.has(PlanFile) }
 
 // Torn reports whether a plan was given up and none has made the tree whole yet.
-func (p *Publisher) Torn() bool { return p.has(tornFile) }
+func (p *Publisher) Torn() bool { return p.has(TornFile) }
 
 // has takes a file that it cannot ask for as there: that is the safe side.
 func (p *Publisher) has(name string) bool {
@@ -111,7 +111,7 @@ func (p *Publisher) Commit(proposal string) error {
 
 // Discard gives the plan up.
 func (p *Publisher) Discard() error {
-	if err := durable.Rename(filepath.Join(p.Stage, PlanFile), filepath.Join(p.Stage, tornFile)); err != nil {
+	if err := durable.Rename(filepath.Join(p.Stage, PlanFile), filepath.Join(p.Stage, TornFile)); err != nil {
 		return err
 	}
 	return p.Tidy()
@@ -130,7 +130,7 @@ func (p *Publisher) Mended() error {
 	if !p.Torn() {
 		return nil
 	}
-	return durable.Remove(filepath.Join(p.Stage, tornFile))
+	return durable.Remove(filepath.Join(p.Stage, TornFile))
 }
 
 // Apply carries out the committed plan and removes it.
