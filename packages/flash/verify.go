@@ -21,7 +21,6 @@ import (
 	"micromirror/packages/disk"
 	"micromirror/packages/disk/image"
 	"micromirror/packages/identity"
-	"micromirror/packages/perm"
 	"micromirror/packages/release"
 	"micromirror/packages/slot"
 )
@@ -60,7 +59,7 @@ func Verify(ctx context.Context, path string, s image.Spec) error {
 		return err
 	}
 	v := &verifier{ctx: ctx, f: f, table: t, spec: s, release: r}
-	v.total = 2*(r.Kernel.Size+r.Initrd.Size+r.Root.Size) + r.Loader.Size + perm.TemplateSize
+	v.total = s.Total(r)
 	for _, step := range []struct {
 		name string
 		run  func() error
@@ -189,6 +188,9 @@ func (v *verifier) identity() error {
 
 // perm compares the file system with the template, apart from its own UUID.
 func (v *verifier) perm() error {
+	if v.spec.Perm != nil {
+		return v.spec.Perm.Verify(v.ctx, v.section(disk.Perm), v.add)
+	}
 	in, err := os.Open(filepath.Join(v.spec.ReleaseDir, release.PermFile))
 	if err != nil {
 		return err

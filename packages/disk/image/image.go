@@ -1,6 +1,7 @@
 // Package image writes the whole disk of a new node: partition table, ESP with
 // loader, kernel and initramfs of both slots, both root file systems, the
-// identity, and the small /perm that grows at first boot.
+// identity, and /perm: small and empty, or what a Storage puts there; it grows at
+// first boot.
 //
 // Promise: Write says that a disk is too small, a release damaged or a target
 // busy before it writes anything. A disk image appears under its name only when
@@ -33,7 +34,37 @@ type Spec struct {
 	Size       int64          // of an image file in bytes; 0 for a disk
 	ReleaseDir string         // package release
 	Identity   identity.Set   // at least node.json and fleet.json
+	Perm       Storage        // what /perm holds; nil for nothing
 	Progress   func(Progress) // called from Write's goroutine; may be nil
+}
+
+// Storage is a file system for /perm that is not the empty one of the release.
+type Storage interface {
+	// Size is how much of the partition is written, and is to be read back.
+	Size() int64
+	// Write writes to a partition of size bytes.
+	Write(ctx context.Context, t perm.Target, size int64) error
+	// Verify compares the partition with what was written, and tells read how far
+	// it is, which may end it.
+	Verify(ctx context.Context, r io.ReaderAt, read func(n int64) error) error
+}
+
+// PermSize is how large /perm becomes on a disk of size bytes.
+func PermSize(size int64) (int64, error) {
+	t, err := disk.New(size)
+	if err != nil {
+		return 0, err
+	}
+	return t.Part(disk.Perm).Size(), nil
+}
+
+// Total is how much of a disk is written, and read back.
+func (s Spec) Total(r *release.Release) int64 {
+	perm := int64(perm.TemplateSize)
+	if s.Perm != nil {
+		perm = s.Perm.Size()
+	}
+	return 2*(r.Kernel.Size+r.Initrd.Size+r.Root.Size) + r.Loader.Size + perm
 }
 
 // Progress is how far Write is.
@@ -150,8 +181,7 @@ type writer struct {
 }
 
 func (w *writer) write(ctx context.Context) error {
-	r := w.release
-	w.total = 2*(r.Kernel.Size+r.Initrd.Size+r.Root.Size) + r.Loader.Size + perm.TemplateSize
+	w.total = w.spec.Total(w.release)
 	if err := disk.Erase(w.f, w.table); err != nil {
 		return err
 	}
@@ -200,6 +230,9 @@ func (w *writer) identity(context.Context) error {
 }
 
 func (w *writer) perm(ctx context.Context) error {
+	if w.spec.Perm != nil {
+		return w.spec.Perm.Write(ctx, w.region(disk.Perm), w.table.Part(disk.Perm).Size())
+	}
 	in, err := os.Open(filepath.Join(w.spec.ReleaseDir, release.PermFile))
 	if err != nil {
 		return err
