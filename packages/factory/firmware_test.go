@@ -25,14 +25,14 @@ func nonFreeBuild(t *testing.T) *build {
 	t.Helper()
 	b := &build{Options: Options{Repository: t.TempDir(), Log: io.Discard, Firmware: NonFree}, models: box()}
 	for name, content := range map[string]string{
-		"firmware-realtek/usr/lib/firmware/rtl_nic/a.fw":            "card",
-		"firmware-realtek/usr/lib/firmware/rtl_nic/other.fw":        "not asked for",
-		"amd64-microcode/lib/firmware/amd-ucode/1.bin":              "one",
-		"amd64-microcode/lib/firmware/amd-ucode/2.bin":              "two",
-		"intel-microcode/usr/lib/firmware/intel-ucode/06-3c-03":     "three",
-		"firmware-realtek/usr/share/doc/firmware-realtek/copyright": "terms",
-		"amd64-microcode/usr/share/doc/amd64-microcode/copyright":   "terms",
-		"intel-microcode/usr/share/doc/intel-microcode/copyright":   "terms",
+		"firmware-realtek/usr/lib/firmware/rtl_nic/a.fw":                  "card",
+		"firmware-realtek/usr/lib/firmware/rtl_nic/other.fw":              "not asked for",
+		"amd64-microcode/lib/firmware/amd-ucode/1.bin":                    "one",
+		"amd64-microcode/lib/firmware/amd-ucode/2.bin":                    "two",
+		"intel-microcode/usr/lib/firmware/intel-ucode/06-3c-03.initramfs": "three",
+		"firmware-realtek/usr/share/doc/firmware-realtek/copyright":       "terms",
+		"amd64-microcode/usr/share/doc/amd64-microcode/copyright":         "terms",
+		"intel-microcode/usr/share/doc/intel-microcode/copyright":         "terms",
 	} {
 		put(t, b, filepath.Join("build/debian/unpacked", name), content)
 	}
