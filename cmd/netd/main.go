@@ -48,6 +48,5 @@ func (f *flags) serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		log.Warn("no hardware models: any port may be the uplink", "err", err)
 	}
-	env := netd.Env{Proc: "/proc/sys", Sys: "/sys", Run: f.run, Working: f.state + "/working.json", Log: log, Ready: func() error { return f.enter(log) }}
-	return netd.Run(ctx, netd.FromNode(config, models), env)
+	return netd.Run(ctx, netd.FromNode(config, models), f.env(config, log))
 }

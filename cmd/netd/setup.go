@@ -9,6 +9,7 @@ import (
 
 	"micromirror/packages/kmod"
 	"micromirror/packages/netd"
+	"micromirror/packages/node"
 	"micromirror/packages/sandbox"
 )
 
@@ -50,6 +51,16 @@ func (f *flags) linkResolver() error {
 		return fmt.Errorf("link %s: %w", f.resolv, err)
 	}
 	return os.Rename(tmp, f.resolv)
+}
+
+// env is the system. What a node does that has no orders yet is nothing to go back
+// to, should those that it gets not work.
+func (f *flags) env(config *node.Config, log *slog.Logger) netd.Env {
+	env := netd.Env{Proc: "/proc/sys", Sys: "/sys", Run: f.run, Working: f.state + "/working.json", Log: log, Ready: func() error { return f.enter(log) }}
+	if config.Node.Name == "" {
+		env.Working = ""
+	}
+	return env
 }
 
 func (f *flags) enter(log *slog.Logger) error {
