@@ -17,6 +17,7 @@ import (
 	"micromirror/packages/flash"
 	"micromirror/packages/identity"
 	"micromirror/packages/node"
+	"micromirror/packages/seed"
 )
 
 // flashForm is what flash is told.
@@ -32,6 +33,7 @@ type flashForm struct {
 type flashAnswer struct {
 	Node     string      `json:"node"`
 	Disk     *flash.Disk `json:"disk"`
+	Seeded   []seed.Part `json:"seeded,omitempty"`
 	Kept     bool        `json:"kept_identity"`
 	Verified bool        `json:"verified"`
 }
@@ -52,9 +54,15 @@ name before it writes.
 It can be interrupted at any moment: the disk then boots nothing, and the same
 command writes it again. With --keep-identity the box's own key, account and
 certificate are taken over from what the disk holds now: for a box whose system
-is to be written anew. DISK may be a file, for QEMU; --size is needed then.`,
+is to be written anew. DISK may be a file, for QEMU; --size is needed then.
+
+With --seed the disk begins with mirror trees that you have already, at the speed
+of disks: a folder that holds each project's tree by its path or name, such as
+another mirror's web root. The node serves them after its first sync, which fetches
+only what differs. Do not let them change while they are copied.`,
 		Example: "  mirrorctl flash --fleet fleet --node albuquerque --disk /dev/disk/by-id/ata-Samsung_SSD_870\n" +
-			"  mirrorctl flash --fleet fleet --node albuquerque --disk abq.img --size 8G --any-size --yes albuquerque",
+			"  mirrorctl flash --fleet fleet --node albuquerque --disk abq.img --size 8G --any-size --yes albuquerque\n" +
+			"  mirrorctl flash --fleet fleet --node albuquerque --disk /dev/sdX --seed /srv/mirror",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			form.image.Fleet, form.image.Log = Fleet(s.fleet), c.ErrOrStderr()
@@ -70,6 +78,7 @@ is to be written anew. DISK may be a file, for QEMU; --size is needed then.`,
 	c.Flags().StringVar(&form.image.Node, "node", "", "name of the node")
 	c.Flags().StringVar(&form.image.Out, "disk", "", "device node of the disk, or a file to write")
 	c.Flags().StringVar(&form.image.Release, "release", "build/release", "folder of the release")
+	seedFlag(c, &form.image.Seed)
 	c.Flags().StringVar(&form.size, "size", "", "size of a file, such as 8G; a disk has its own")
 	c.Flags().StringVar(&form.yes, "yes", "", "the node's name once more, instead of being asked for it")
 	c.Flags().BoolVar(&form.any, "any-size", false, "write although the node's projects do not fit")
@@ -99,17 +108,22 @@ func (d *desk) flash(c *cobra.Command, form *flashForm) (*flashAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprint(c.ErrOrStderr(), diskText(target))
+	spec := image.Spec{Size: target.Size, ReleaseDir: o.Release, Identity: set, Progress: stages(o.Log)}
+	a := &flashAnswer{Node: o.Node, Disk: target, Kept: form.keep, Verified: true}
+	if s, err := o.seed(c.Context(), cfg, target.Size); err != nil {
+		return nil, err
+	} else if s != nil {
+		defer s.Close()
+		spec.Perm, a.Seeded = s, s.Parts
+	}
+	fmt.Fprint(c.ErrOrStderr(), diskText(target)+seedText(a.Seeded))
 	if err := d.confirm(c, "overwrite "+target.Path+" for it", o.Node, form.yes); err != nil {
 		return nil, err
 	}
-	if err := writeDisk(c.Context(), o, set, target.Size); err != nil {
+	if err := writeDisk(c.Context(), o.Out, spec); err != nil {
 		return nil, err
 	}
-	if err := o.remembered(cfg, set); err != nil {
-		return nil, err
-	}
-	return &flashAnswer{Node: o.Node, Disk: target, Kept: form.keep, Verified: true}, nil
+	return a, o.remembered(cfg, set)
 }
 
 // target is the disk to write, if it may be written.
@@ -207,9 +221,8 @@ func sameNode(old, now identity.Set) error {
 	return nil
 }
 
-func writeDisk(ctx context.Context, o *ImageOptions, set identity.Set, size int64) error {
-	spec := image.Spec{Size: size, ReleaseDir: o.Release, Identity: set, Progress: stages(o.Log)}
-	err := flash.Write(ctx, o.Out, spec)
+func writeDisk(ctx context.Context, out string, spec image.Spec) error {
+	err := flash.Write(ctx, out, spec)
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%w; run it as root", err)
 	}

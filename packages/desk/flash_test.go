@@ -1,14 +1,20 @@
 package desk
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"micromirror/packages/disk"
 	"micromirror/packages/node"
+	"micromirror/packages/seed"
 )
 
 // flashing is a fleet with a release at hand, and the arguments that write one of
@@ -91,4 +97,64 @@ func TestNoFreshPublicKeyIfNothingWasWritten(t *testing.T) {
 	if keyOn(t, disk) == "" {
 		t.Error("the old image is gone")
 	}
+}
+
+// A disk that begins with trees: all of it is read back, and the answer says what
+// it begins with.
+func TestFlashSeeded(t *testing.T) {
+	o, out, args := flashing(t)
+	web := t.TempDir()
+	write(t, filepath.Join(web, "gimp", "stable", "gimp.tar"), strings.Repeat("gimp", 1000))
+	answer := o.ok(args("abq", "--yes", "abq", "--seed", web, "--json")...)
+	var got struct{ Seeded []seed.Part }
+	if err := json.Unmarshal([]byte(answer), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := []seed.Part{{Project: "gimp", Files: 1, Bytes: 4000}}
+	if d := cmp.Diff(want, got.Seeded, cmpopts.IgnoreUnexported(seed.Part{})); d != "" {
+		t.Errorf("seeded (-want +got):\n%s", d)
+	}
+	if said := o.stderr.String(); !strings.Contains(said, "It begins with gimp: 1 files, 4.0 kB.") || !strings.Contains(said, "left") {
+		t.Errorf("progress:\n%s", said)
+	}
+	if content(t, out, "/mirror/gimp/stable/gimp.tar") != strings.Repeat("gimp", 1000) {
+		t.Error("the tree is not on the disk")
+	}
+	image := filepath.Join(t.TempDir(), "abq.img")
+	o.ok("image", "--node", "abq", "--out", image, "--size", "4G", "--release", args("abq")[6], "--seed", web)
+	if content(t, image, "/mirror/gimp/stable/gimp.tar") != strings.Repeat("gimp", 1000) {
+		t.Error("the tree is not in the image")
+	}
+
+	write(t, filepath.Join(web, "kernel", "x"), "x")
+	o.refused([]string{"kernel: not in the node's file", "has gimp"}, args("abq", "--yes", "abq", "--seed", web)...)
+	large := filepath.Join(t.TempDir(), "gimp", "large")
+	write(t, large, "")
+	if err := os.Truncate(large, 2<<30); err != nil {
+		t.Fatal(err)
+	}
+	o.refused([]string{"--seed", "does not fit the disk", "larger disk"}, args("abq", "--yes", "abq", "--seed", filepath.Dir(filepath.Dir(large)))...)
+	if content(t, out, "/mirror/gimp/stable/gimp.tar") == "" {
+		t.Error("what was refused has touched the disk")
+	}
+}
+
+// content reads a file of a disk's /perm.
+func content(t *testing.T, path, name string) string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	table, err := disk.Read(f, 4<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := fmt.Sprintf("%s?offset=%d", path, table.Part(disk.Perm).Offset())
+	out, err := exec.CommandContext(t.Context(), "/usr/sbin/debugfs", "-R", "cat "+name, at).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }

@@ -26,6 +26,7 @@ type ImageOptions struct {
 	Release string // folder of a built release
 	Size    int64  // bytes
 	Out     string
+	Seed    string    // folder of mirror trees to begin with; "" for none
 	Log     io.Writer // progress; nil for none
 }
 
@@ -47,6 +48,12 @@ func Image(ctx context.Context, o ImageOptions) error {
 	spec := image.Spec{Size: o.Size, ReleaseDir: o.Release, Identity: set}
 	if o.Log != nil {
 		spec.Progress = stages(o.Log)
+	}
+	if s, err := o.seed(ctx, cfg, o.Size); err != nil {
+		return err
+	} else if s != nil {
+		defer s.Close()
+		spec.Perm = s
 	}
 	if err := image.Write(ctx, o.Out, spec); err != nil {
 		return err
@@ -112,8 +119,9 @@ func imageCommand() *cobra.Command {
 node's identity, with root.json and a fresh key of the node if the fleet has an
 update repository. Copy it to an SSD of at least that size, or boot it in QEMU; the
 node's storage grows to the size of the disk at the first boot.`,
-		Example: "  mirrorctl image --fleet images/demo --node demo --size 8G --out demo.img",
-		Args:    cobra.NoArgs,
+		Example: "  mirrorctl image --fleet images/demo --node demo --size 8G --out demo.img\n" +
+			"  mirrorctl image --fleet fleet --node albuquerque --size 1T --seed /srv/mirror --out abq.img",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			o.Fleet, o.Log = Fleet(fleet), c.ErrOrStderr()
 			if o.Size, err = ParseSize(size); err != nil {
@@ -133,6 +141,7 @@ node's storage grows to the size of the disk at the first boot.`,
 	c.Flags().StringVar(&o.Node, "node", "", "name of the node")
 	c.Flags().StringVar(&o.Out, "out", "", "image file to write")
 	c.Flags().StringVar(&o.Release, "release", "build/release", "folder of the release (make image builds it)")
+	seedFlag(c, &o.Seed)
 	c.Flags().StringVar(&size, "size", "8G", "size of the disk: a number with K, M, G or T (powers of 1024)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	for _, f := range []string{"node", "out"} {
