@@ -1,7 +1,8 @@
 // Package figures measures what a release costs: sizes, memory, the time to boot
 // and to build, what an update over the air downloads and how long it takes a node
 // out of service; how long a node takes to its address and back after its cable was
-// out, how many rules its firewall has, and what it sends unasked.
+// out, how many rules its firewall has, and what it sends unasked; how long a
+// maintainer waits for the commands that bring a node into being.
 //
 // Promise: every figure is measured in this run, on this computer, from the
 // release as it is built now; nothing is asserted, an aim only stands beside its
@@ -104,7 +105,7 @@ type part struct {
 }
 
 func parts() []part {
-	return []part{{"sizes", sizesOf}, {"boot", boots}, {"network", network}, {"update", updates}, {"build", builds}}
+	return []part{{"sizes", sizesOf}, {"boot", boots}, {"network", network}, {"desk", atTheDesk}, {"update", updates}, {"build", builds}}
 }
 
 // Parts names what Options.Only may hold.
