@@ -20,12 +20,19 @@ const (
 	TCG Accel = "tcg"
 )
 
+// slow names CPU features that QEMU emulates by a function call for each
+// instruction: without them programs take code that it translates, which hashes
+// several times as fast.
+func slow() []string { return []string{"avx", "avx2", "fma"} }
+
 // args are the QEMU options that go with a kind. missing names CPU features to
 // hide from the guest.
 func (a Accel) args(missing []string) []string {
 	cpu, accel := "max", "tcg,thread=multi"
 	if a == KVM {
 		cpu, accel = "host", "kvm"
+	} else {
+		missing = append(slow(), missing...)
 	}
 	for _, f := range missing {
 		cpu += "," + f + "=off"

@@ -95,7 +95,7 @@ func TestCommandLine(t *testing.T) {
 		without []string
 	}{
 		{name: "usual", cfg: Config{Disk: "/d,isk"}, accel: TCG,
-			want:    []string{"tcg,thread=multi", "max", "-smp 2 ", "file=/d,,isk", "i6300esb", "1024", "hostfwd=tcp:127.0.0.1:0-:873"},
+			want:    []string{"tcg,thread=multi", "max,avx=off,avx2=off,", "-smp 2 ", "file=/d,,isk", "i6300esb", "1024", "hostfwd=tcp:127.0.0.1:0-:873"},
 			without: []string{"-no-reboot", "-rtc", "blklogwrites"}},
 		{name: "one processor", cfg: Config{Disk: "d", CPUs: 1}, want: []string{"-smp 1 "}},
 		{name: "kvm, old cpu", cfg: Config{Disk: "d", MissingCPU: NotOnJaguar()}, accel: KVM, want: []string{"kvm", "host,avx2=off,bmi2=off,fma=off"}},
