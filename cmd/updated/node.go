@@ -150,9 +150,18 @@ func (n *box) identity(flags int, f func(*os.File) error) error {
 	return f(dev)
 }
 
+// waiting is how long daemons surely wait for a node file that is not there: half of
+// what package node says.
+const waiting = 30 * time.Second
+
+// await reports whether the other daemons, this long after the start, still wait
+// for a node file of which reading says that it is missing. Those that have given
+// up cannot see it any more once they are confined.
+func await(missing error, up time.Duration) bool { return missing != nil && up < waiting }
+
 // restore brings the identity back to a /perm that was made anew. Daemons wait
-// for a node file that is not there; those that started with a damaged one start
-// again.
+// for a node file that is not there; those that started with a damaged one, or
+// after a while without any, start again.
 func (n *box) restore() {
 	_, missing := os.Stat(filepath.Join(layout.NodeDir, node.NodeFile))
 	var restored []string
@@ -170,7 +179,7 @@ func (n *box) restore() {
 		return
 	}
 	daemon.Notice(n.log, "identity restored: "+strings.Join(restored, ", "))
-	if missing != nil {
+	if await(missing, started()) {
 		return
 	}
 	if err := services().Restart(); err != nil {
