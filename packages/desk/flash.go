@@ -36,6 +36,7 @@ type flashAnswer struct {
 	Seeded   []seed.Part `json:"seeded,omitempty"`
 	Kept     bool        `json:"kept_identity"`
 	Verified bool        `json:"verified"`
+	HostKey  string      `json:"host_key,omitempty"` // its fingerprint
 }
 
 func (d *desk) flashCommand() *cobra.Command {
@@ -70,7 +71,7 @@ only what differs. Do not let them change while they are copied.`,
 			if err != nil {
 				return err
 			}
-			return s.answer(c, a, fmt.Sprintf("%s: written for %s and read back; next: put it into the box, and the page of \"mirrorctl card %[2]s\" into the parcel\n", form.image.Out, a.Node))
+			return s.answer(c, a, fmt.Sprintf("%s: written for %s and read back; next: put it into the box, and the page of \"mirrorctl card %[2]s\" into the parcel\n", form.image.Out, a.Node)+fingerprintText(a.HostKey))
 		},
 	}
 	fleetFlag(c, &s.fleet)
@@ -123,7 +124,9 @@ func (d *desk) flash(c *cobra.Command, form *flashForm) (*flashAnswer, error) {
 	if err := writeDisk(c.Context(), o.Out, spec); err != nil {
 		return nil, err
 	}
-	return a, o.remembered(cfg, set)
+	err = o.remembered(cfg, set)
+	a.HostKey = o.Fleet.fingerprint(cfg)
+	return a, err
 }
 
 // target is the disk to write, if it may be written.

@@ -11,8 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/crypto/ssh"
 
 	"micromirror/packages/disk"
+	"micromirror/packages/manage"
 	"micromirror/packages/node"
 	"micromirror/packages/seed"
 )
@@ -32,11 +34,19 @@ func flashing(t *testing.T) (o *office, disk string, args func(node string, more
 func TestFlash(t *testing.T) {
 	o, disk, args := flashing(t)
 	o.typed = []string{"abq"}
-	o.ok(args("abq")...)
+	said := o.ok(args("abq")...)
 	if !strings.Contains(o.stderr.String(), "Everything on it will be lost") || !strings.Contains(o.stderr.String(), "verify") {
 		t.Errorf("progress:\n%s", o.stderr.String())
 	}
 	first := keyOn(t, disk)
+	host, err := manage.HostKey(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ssh.FingerprintSHA256(host.PublicKey())
+	if list := o.ok("node", "list", "--json"); !strings.Contains(said, key) || !strings.Contains(list, key) {
+		t.Errorf("%s is not in the answer\n%s\nor in the list\n%s", key, said, list)
+	}
 	o.ok(args("abq", "--yes", "abq", "--keep-identity")...)
 	if d := cmp.Diff(first, keyOn(t, disk)); d != "" {
 		t.Errorf("the kept key is another one (-want +got):\n%s", d)

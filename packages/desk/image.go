@@ -130,10 +130,15 @@ node's storage grows to the size of the disk at the first boot.`,
 			if err := Image(c.Context(), o); err != nil {
 				return err
 			}
-			if asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"node": o.Node, "out": o.Out, "size": o.Size})
+			cfg, err := o.Fleet.Read(o.Node)
+			if err != nil {
+				return err
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s for node %s\n", o.Out, size, o.Node)
+			key := o.Fleet.fingerprint(cfg)
+			if asJSON {
+				return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"node": o.Node, "out": o.Out, "size": o.Size, "host_key": key})
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s for node %s\n%s", o.Out, size, o.Node, fingerprintText(key))
 			return err
 		},
 	}

@@ -36,7 +36,8 @@ type nodeRow struct {
 	Sponsor   string   `json:"sponsor,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`
 	Projects  []string `json:"projects,omitempty"`
-	Size      int64    `json:"size,omitempty"` // of the projects
+	Size      int64    `json:"size,omitempty"`     // of the projects
+	HostKey   string   `json:"host_key,omitempty"` // fingerprint
 	Error     string   `json:"error,omitempty"`
 }
 
@@ -73,7 +74,7 @@ func (f Fleet) rows() ([]nodeRow, error) {
 			continue
 		}
 		rows = append(rows, nodeRow{Name: name, Host: cfg.Hostname(), Hardware: cfg.Node.Hardware, Sponsor: cfg.Node.Sponsor.Name,
-			Addresses: addressList(cfg), Projects: cfg.Node.Projects, Size: treeSize(cfg.Projects())})
+			Addresses: addressList(cfg), Projects: cfg.Node.Projects, Size: treeSize(cfg.Projects()), HostKey: f.fingerprint(cfg)})
 	}
 	return rows, nil
 }

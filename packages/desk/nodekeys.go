@@ -117,3 +117,21 @@ func (f Fleet) pinned(name string) (ssh.PublicKey, error) {
 	}
 	return nil, fmt.Errorf("%s: no host key of %s: the desk notes it when it writes the node's disk; if another desk wrote it, take that one's file", f.KnownHosts(), name)
 }
+
+// fingerprint is what a maintainer compares with the node's console at first
+// contact; empty for a node without a key of its own.
+func (f Fleet) fingerprint(cfg *node.Config) string {
+	key, err := f.pinned(channelName(cfg))
+	if err != nil {
+		return ""
+	}
+	return ssh.FingerprintSHA256(key)
+}
+
+// fingerprintText is a line about it, or nothing.
+func fingerprintText(fingerprint string) string {
+	if fingerprint == "" {
+		return ""
+	}
+	return "host key of its management channel, as its console shows it: " + fingerprint + "\n"
+}

@@ -52,6 +52,9 @@ func registerText(texts []register.Text) string {
 		if t.File != "" {
 			fmt.Fprintf(&b, "==== as the file %s\n", t.File)
 		}
+		for _, m := range t.Mind {
+			fmt.Fprintf(&b, "==== mind: %s\n", m)
+		}
 		fmt.Fprintf(&b, "\n%s\n", t.Text)
 	}
 	return b.String()

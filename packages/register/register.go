@@ -29,6 +29,8 @@ type Text struct {
 	To      string `json:"to"`             // whom, and how
 	File    string `json:"file,omitempty"` // name of the file, where a file is wanted
 	Text    string `json:"text"`
+	// Mind is what the project asks of a mirror and the node does not have.
+	Mind []string `json:"mind,omitempty"`
 }
 
 // form says how a project wants it.
@@ -38,6 +40,9 @@ type form struct {
 	File string `json:"file"` // suffix after the node's name
 	// Category is what the form calls the tree.
 	Category string `json:"category"`
+	// Wants is what the project's checker asks of a mirror beside the tree: https,
+	// IPv4, IPv6.
+	Wants []string `json:"wants"`
 }
 
 //go:embed forms.json
@@ -85,7 +90,7 @@ func Texts(c *node.Config) ([]Text, error) {
 		if err := t.ExecuteTemplate(&b, f.Kind, factsOf(c, p, f)); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
-		text := Text{Project: p.Name, Title: p.Title, To: f.To, Text: strings.TrimLeft(b.String(), "\n")}
+		text := Text{Project: p.Name, Title: p.Title, To: f.To, Text: strings.TrimLeft(b.String(), "\n"), Mind: lacking(factsOf(c, p, f), f.Wants)}
 		if f.File != "" {
 			text.File = c.Hostname() + f.File
 		}
@@ -93,6 +98,28 @@ func Texts(c *node.Config) ([]Text, error) {
 	}
 	return out, nil
 }
+
+// lacking says what of a project's wishes a node does not fulfil. Nothing is known
+// of the addresses of a node that asks for them.
+func lacking(n facts, wants []string) []string {
+	var out []string
+	for _, w := range wants {
+		switch {
+		case w == wantsHTTPS && n.HTTPS == "":
+			out = append(out, "its checker asks for HTTPS; set acme.directory in fleet.json first")
+		case w == wantsIPv4 && len(n.Addresses) > 0 && !n.IPv4, w == wantsIPv6 && len(n.Addresses) > 0 && !n.IPv6:
+			out = append(out, "its checker comes over "+w+", too, and the node has no such address")
+		}
+	}
+	return out
+}
+
+// Values of form.Wants.
+const (
+	wantsHTTPS = "https"
+	wantsIPv4  = "IPv4"
+	wantsIPv6  = "IPv6"
+)
 
 // complete says what every list wants to know and the node file may leave out.
 func complete(c *node.Config) error {

@@ -2,6 +2,7 @@ package register
 
 import (
 	"encoding/json"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -99,6 +100,37 @@ func TestWithoutCertificateNoHTTPS(t *testing.T) {
 		if strings.Contains(text.Text, "https://demo") {
 			t.Errorf("%s: names an HTTPS URL:\n%s", text.Project, text.Text)
 		}
+	}
+}
+
+// What a project's checker asks for and the node lacks is said before anybody
+// registers it.
+func TestWhatAProjectWants(t *testing.T) {
+	c := hosting(t, "videolan", "centos-stream", "gimp")
+	got, err := Texts(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range got {
+		if len(text.Mind) > 0 {
+			t.Errorf("%s: %v, although the node has everything", text.Project, text.Mind)
+		}
+	}
+	c.Fleet.ACME, c.Node.Addresses = node.ACME{}, []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24")}
+	if got, err = Texts(c); err != nil {
+		t.Fatal(err)
+	}
+	mind := map[string]string{}
+	for _, text := range got {
+		mind[text.Project] = strings.Join(text.Mind, "; ")
+	}
+	want := map[string]string{
+		"videolan":      "its checker asks for HTTPS; set acme.directory in fleet.json first",
+		"centos-stream": "its checker comes over IPv6, too, and the node has no such address",
+		"gimp":          "",
+	}
+	if d := cmp.Diff(want, mind); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
 	}
 }
 
