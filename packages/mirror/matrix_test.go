@@ -116,11 +116,14 @@ type mishap struct {
 	begin, end func(w *world)
 	// spoils says in which phases the run must not come to its end.
 	spoils string
+	// patience, if set, puts rsync's own daemon between, whose silence is borne so
+	// long.
+	patience time.Duration
 }
 
 func mishaps() []mishap {
 	lie := func(name, spoils string, begin func(u *mirrortest.Upstream)) mishap {
-		return mishap{name, func(w *world) { begin(w.upstream) }, func(w *world) { *w.upstream = mirrortest.Upstream{Dir: w.upstream.Dir} }, spoils}
+		return mishap{name, func(w *world) { begin(w.upstream) }, func(w *world) { *w.upstream = mirrortest.Upstream{Dir: w.upstream.Dir} }, spoils, 0}
 	}
 	extra := func(name string) func(u *mirrortest.Upstream) {
 		return func(u *mirrortest.Upstream) {
@@ -128,11 +131,11 @@ func mishaps() []mishap {
 		}
 	}
 	swap := func(name, spoils string, entries ...string) mishap {
-		return mishap{name, func(w *world) { w.change(entries...) }, func(w *world) { makeArchive(w.t, w.upstream.Dir, 2) }, spoils}
+		return mishap{name, func(w *world) { w.change(entries...) }, func(w *world) { makeArchive(w.t, w.upstream.Dir, 2) }, spoils, 0}
 	}
 	return []mishap{
-		{"upstream cut", func(w *world) { w.peer.Cut.Store(true) }, func(w *world) { w.peer.Cut.Store(false) }, "list fetch"},
-		{"upstream stalls", func(w *world) { w.peer.Frozen.Store(true) }, func(w *world) { w.peer.Frozen.Store(false) }, "list fetch"},
+		{"upstream cut", func(w *world) { w.peer.Cut.Store(true) }, func(w *world) { w.peer.Cut.Store(false) }, "list fetch", time.Minute},
+		{"upstream stalls", func(w *world) { w.peer.Frozen.Store(true) }, func(w *world) { w.peer.Frozen.Store(false) }, "list fetch", 8 * time.Second},
 		lie("lie: list cut short", "list", func(u *mirrortest.Upstream) {
 			u.Edit = func(f *flist.File) bool { return f.IsDir() || strings.HasSuffix(f.Name, "0.deb") }
 		}),
@@ -197,8 +200,8 @@ func TestFaultMatrix(t *testing.T) {
 func (f *mishap) strike(t *testing.T, step string) string {
 	w := newWorld(t, "empty/")
 	w.job.Attempts, w.job.Grace = 1, time.Hour
-	if strings.HasPrefix(f.name, "upstream") {
-		w.connect(3 * time.Second)
+	if f.patience > 0 {
+		w.connect(f.patience)
 	}
 	for version := range 3 {
 		makeArchive(t, w.upstream.Dir, version)

@@ -82,25 +82,34 @@ var errDone = fmt.Errorf("all versions are out")
 // work is one Run.
 type work struct {
 	Options
-	up     *upstream
-	fail   func(error)
-	group  sync.WaitGroup
-	next   chan struct{}   // a client has done a round
-	pushes []chan struct{} // one for each mirror
+	up    *upstream
+	fail  func(error)
+	group sync.WaitGroup
+	next  chan struct{} // a client has done a round
+	sides []*side
 
 	mu     sync.Mutex
 	loops  []*loop
 	pushed chan struct{} // closed by the next push
 }
 
-// burst is how many rounds a client does after a push while slower ones do theirs.
-const burst = 20
+// burst is how many rounds a client does after its mirror is in step, before it
+// waits for slower ones.
+const burst = 2
+
+// side is a mirror in its work.
+type side struct {
+	pushes chan struct{}
+	told   int  // pushes so far
+	behind bool // its tree is not yet in step with the last of them
+}
 
 // loop is one client with one mirror.
 type loop struct {
 	Result
+	side  *side
 	since int // rounds since the last version
-	laps  int // rounds since the last push
+	laps  int // rounds since the mirror was in step
 }
 
 // start lets a mirror and its clients run until the context ends.
@@ -112,9 +121,9 @@ func (w *work) start(ctx context.Context, m *mirrorWay) error {
 	if err != nil {
 		return err
 	}
-	pushes := make(chan struct{}, 1)
-	w.pushes = append(w.pushes, pushes)
-	w.group.Go(func() { w.follow(ctx, m, pushes) })
+	s := &side{pushes: make(chan struct{}, 1)}
+	w.sides = append(w.sides, s)
+	w.group.Go(func() { w.follow(ctx, m, s) })
 	for _, c := range programs() {
 		dir := filepath.Join(m.dir, strings.ReplaceAll(c.name, " ", "-"))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -124,7 +133,7 @@ func (w *work) start(ctx context.Context, m *mirrorWay) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		l := &loop{Result: Result{Mirror: m.name, Client: c.name}}
+		l := &loop{Result: Result{Mirror: m.name, Client: c.name}, side: s}
 		w.loops = append(w.loops, l)
 		w.group.Go(func() { w.repeat(ctx, l, round) })
 	}
@@ -133,18 +142,42 @@ func (w *work) start(ctx context.Context, m *mirrorWay) error {
 
 // follow brings a mirror in step with each version, at once when it is told of
 // one and again while that fails.
-func (w *work) follow(ctx context.Context, m *mirrorWay, pushes <-chan struct{}) {
+func (w *work) follow(ctx context.Context, m *mirrorWay, s *side) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-pushes:
+		case <-s.pushes:
 		}
+		told := w.told(s)
 		for err := m.sync(ctx); err != nil && ctx.Err() == nil; err = m.sync(ctx) {
 			if !m.mayFail(err) {
 				w.fail(fmt.Errorf("%s: %w", m.name, err))
 				return
 			}
+		}
+		w.inStep(s, told)
+	}
+}
+
+// told is how often a mirror has been told of a version.
+func (w *work) told(s *side) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return s.told
+}
+
+// inStep notes that a mirror has what it was told of then.
+func (w *work) inStep(s *side, told int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.told > told {
+		return // and has been told of more since
+	}
+	s.behind = false
+	for _, l := range w.loops {
+		if l.side == s {
+			l.laps = 0
 		}
 	}
 }
@@ -152,15 +185,16 @@ func (w *work) follow(ctx context.Context, m *mirrorWay, pushes <-chan struct{})
 // push tells the mirrors of a version.
 func (w *work) push() {
 	w.mu.Lock()
-	for _, l := range w.loops {
-		l.laps = 0
+	for _, s := range w.sides {
+		s.told++
+		s.behind = true
 	}
 	close(w.pushed)
 	w.pushed = make(chan struct{})
 	w.mu.Unlock()
-	for _, p := range w.pushes {
+	for _, s := range w.sides {
 		select {
-		case p <- struct{}{}:
+		case s.pushes <- struct{}{}:
 		default:
 		}
 	}
@@ -188,7 +222,8 @@ func (w *work) repeat(ctx context.Context, l *loop, round func(context.Context) 
 	}
 }
 
-// count notes a round, and says whether the client may rest until a push.
+// count notes a round, and says whether the client may rest until a push: while
+// its mirror is changing it goes on without a pause.
 func (w *work) count(l *loop, err error) (pushed <-chan struct{}, rest bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -199,7 +234,7 @@ func (w *work) count(l *loop, err error) (pushed <-chan struct{}, rest bool) {
 		l.Failed++
 		l.Example = err.Error()
 	}
-	return w.pushed, l.laps >= burst
+	return w.pushed, !l.side.behind && l.laps >= burst
 }
 
 // versions brings one version out after the other, each when every client has

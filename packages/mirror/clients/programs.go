@@ -83,10 +83,7 @@ func dnf(dir, url string) (func(context.Context) error, error) {
 	err := write(dir, map[string]string{"dnf.conf": conf}, "root", "got")
 	common := []string{"-q", "-y", "-c", filepath.Join(dir, "dnf.conf"), "--installroot", filepath.Join(dir, "root"), "--releasever", "1", "--forcearch", "x86_64"}
 	return func(ctx context.Context) error {
-		if err := run(ctx, dir, nil, "dnf", append(common, "--refresh", "makecache")...); err != nil {
-			return err
-		}
-		err := run(ctx, dir, nil, "dnf", append(common, "--setopt=metadata_expire=never", "install", "--downloadonly", "--downloaddir", filepath.Join(dir, "got"), "p")...)
+		err := run(ctx, dir, nil, "dnf", append(common, "--refresh", "install", "--downloadonly", "--downloaddir", filepath.Join(dir, "got"), "p")...)
 		return errors.Join(err, empty(filepath.Join(dir, "got")))
 	}, err
 }
