@@ -15,7 +15,7 @@ import (
 // version of it. Two goroutines ask, one ahead of the other, and must be told
 // the same; the tree does not change meanwhile.
 type bases struct {
-	tree string
+	root *tree.Root
 	list *flist.List
 
 	mu    sync.Mutex
@@ -34,42 +34,49 @@ type siblings struct {
 // that is new is fetched whole.
 const maxSiblings = 4096
 
-func newBases(tree string, list *flist.List) *bases {
-	return &bases{tree: tree, list: list, known: map[int]string{}}
+func newBases(dir string, list *flist.List) (*bases, error) {
+	root, err := tree.Open(dir)
+	return &bases{root: root, list: list, known: map[int]string{}}, err
 }
+
+func (b *bases) close() { b.root.Close() }
 
 // open opens the basis of file i; nil without an error means that there is none.
 func (b *bases) open(i int) (*os.File, error) {
-	root, err := tree.Open(b.tree)
-	if err != nil {
-		return nil, err
+	name, again := b.recall(i)
+	if !again {
+		if f, err := b.root.OpenFile(b.list.Name(i)); err == nil {
+			return f, nil
+		}
+		name = b.similar(i)
 	}
-	defer root.Close()
-	if f, err := root.OpenFile(b.list.Name(i)); err == nil {
-		return f, nil
-	}
-	name := b.similar(root, i)
 	if name == "" {
 		return nil, nil
 	}
-	f, err := root.OpenFile(name)
+	f, err := b.root.OpenFile(name)
 	if err != nil {
 		return nil, nil // fetch it whole
 	}
 	return f, nil
 }
 
-// similar names the file of the same directory that promises the best delta.
-func (b *bases) similar(root *tree.Root, i int) string {
+// recall returns the choice made when somebody asked for i before.
+func (b *bases) recall(i int) (string, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if name, ok := b.known[i]; ok {
-		delete(b.known, i)
-		return name
-	}
+	name, ok := b.known[i]
+	delete(b.known, i)
+	return name, ok
+}
+
+// similar names the file of the same directory that promises the best delta, and
+// remembers it.
+func (b *bases) similar(i int) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	name := b.list.Name(i)
 	dir := path.Dir(name)
-	candidates := b.siblings(root, dir)
+	candidates := b.siblings(dir)
 	sec, _ := b.list.ModTime(i)
 	choice := ""
 	if n := client.Fuzzy(name, b.list.Size(i), sec, candidates); n >= 0 {
@@ -80,14 +87,14 @@ func (b *bases) similar(root *tree.Root, i int) string {
 }
 
 // siblings lists a directory, or remembers it.
-func (b *bases) siblings(root *tree.Root, dir string) []client.Candidate {
+func (b *bases) siblings(dir string) []client.Candidate {
 	for i := range b.dirs {
 		if b.dirs[i].dir == dir {
 			return b.dirs[i].candidates
 		}
 	}
 	s := siblings{dir: dir}
-	entries, err := root.List(dir, nil)
+	entries, err := b.root.List(dir, nil)
 	if err == nil && len(entries) <= maxSiblings {
 		for i := range entries {
 			if e := &entries[i]; e.IsRegular() {

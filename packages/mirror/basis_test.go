@@ -48,7 +48,11 @@ func TestBasesAnswerTheSameTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{"a/x_2.deb": "x", "b/y_2.deb": "y", "c/z_2.deb": "z", "d/u_2.deb": "u", "e/v_2.deb": "v", "e/new.html": "", "f/w_2.deb": ""}
-	b := newBases(w.job.Tree, list)
+	b, err := newBases(w.job.Tree, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
 	for range 2 {
 		for name, content := range want {
 			i, _ := list.Find(name)
@@ -83,8 +87,13 @@ func TestNoSearchInHugeDirectories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b, err := newBases(w.job.Tree, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
 	i, _ := list.Find("flat/a_2.deb")
-	if f, err := newBases(w.job.Tree, list).open(i); f != nil || err != nil {
+	if f, err := b.open(i); f != nil || err != nil {
 		t.Errorf("basis %v, %v", f, err)
 	}
 }

@@ -162,9 +162,14 @@ func (c *checker) compare(ctx context.Context, up Upstream) (Checked, error) {
 		return c.found, fmt.Errorf("check: %w", err)
 	}
 	defer stage.Close()
+	bases, err := newBases(c.job.Tree, list)
+	if err != nil {
+		return c.found, fmt.Errorf("check: %w", err)
+	}
+	defer bases.close()
 	same := c.listed(list)
 	res, err := up.Transfer(ctx, client.Request{
-		Files: same, Stage: stage, Dest: strconv.Itoa, Basis: newBases(c.job.Tree, list).open,
+		Files: same, Stage: stage, Dest: strconv.Itoa, Basis: bases.open,
 	})
 	if err != nil {
 		return c.found, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,18 +43,23 @@ func (j *Job) transfer(ctx context.Context, s *stage, up Upstream, list *flist.L
 	if err := j.fault("fetch"); err != nil {
 		return nil, err
 	}
-	stageRoot, err := os.OpenRoot(s.dir)
+	staged, err := os.OpenRoot(s.path(newDir))
 	if err != nil {
 		return nil, err
 	}
-	defer stageRoot.Close()
+	defer staged.Close()
+	bases, err := newBases(j.Tree, list)
+	if err != nil {
+		return nil, err
+	}
+	defer bases.close()
 	j.Progress(status.Progress{Phase: "fetch", FilesTotal: p.Counts.FetchFiles, BytesTotal: p.Counts.FetchBytes})
 	stop := j.checkpoints(s)
 	defer stop()
 	res, err := up.Transfer(ctx, client.Request{
-		Files: need, Stage: stageRoot,
-		Dest:  func(i int) string { return stageName(list.Name(i)) },
-		Basis: newBases(j.Tree, list).open,
+		Files: need, Stage: staged,
+		Dest:  func(i int) string { return strings.TrimPrefix(stageName(list.Name(i)), newDir+"/") },
+		Basis: bases.open,
 		Progress: func(p client.Progress) {
 			j.Progress(status.Progress{Phase: "fetch", FilesDone: p.Files, FilesTotal: p.FilesTotal, BytesDone: p.Bytes, BytesTotal: p.BytesTotal})
 		},

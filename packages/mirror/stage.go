@@ -2,11 +2,13 @@ package mirror
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -76,11 +78,14 @@ func (s *stage) close() {
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
-// stageName is where the content of a path is fetched to.
+// stageName is where the content of a path is fetched to. What lies in one
+// directory of the tree lies in one folder of the stage, too: plans go through
+// both directory by directory.
 func stageName(name string) string {
+	folder := fnv.New32a()
+	io.WriteString(folder, path.Dir(name))
 	sum := sha256.Sum256([]byte(name))
-	h := hex.EncodeToString(sum[:20])
-	return newDir + "/" + h[:2] + "/" + h[2:]
+	return fmt.Sprintf("%s/%02x/%x", newDir, folder.Sum32()&0xff, sum[:20])
 }
 
 // makeFolders makes the 256 folders of new.

@@ -133,8 +133,13 @@ func (a *applier) ready(op plan.Op) error {
 	if !staged.IsRegular() || staged.Size != op.Size {
 		return fmt.Errorf("%w: %q: staged with %d bytes instead of %d", ErrLost, op.Path, staged.Size, op.Size)
 	}
-	if err := a.fetched.SetMode(op.Source, op.Mode); err != nil {
-		return err
+	if staged.Mode&0o7777 != op.Mode {
+		if err := a.fetched.SetMode(op.Source, op.Mode); err != nil {
+			return err
+		}
+	}
+	if staged.Sec == op.Sec && staged.Nsec == op.Nsec {
+		return nil
 	}
 	return a.fetched.SetTimes(op.Source, op.Sec, op.Nsec)
 }
