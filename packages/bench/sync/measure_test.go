@@ -54,8 +54,12 @@ func TestMeasureGoesOn(t *testing.T) {
 func TestTable(t *testing.T) {
 	f := Figures{Wall: 2 * time.Second, CPU: time.Second, RSS: 100 << 10}
 	g := Figures{Wall: time.Second, CPU: time.Second, RSS: 64 << 10}
-	got := Table([]Row{{"client", "c", "n", f, g}, {"daemon", "f", "n", f, g}}, 1)
-	want := []float64{1, 1, (32 + 306_000*150.0/(1<<20)) / 64, 1, 1, 8}
+	got := Table([]Row{{"client", "c", "n", f, g}, {"daemon", "f", "n", f, g}, {"run", "h", "n", f, g}, {"run", "g", "n", f, g}}, 1)
+	many := (32 + 306_000*150.0/(1<<20)) / 64
+	want := []float64{1, 1, many, 1, 1, 8, 1, 1, 1, many, 1}
+	if len(got) != len(want) {
+		t.Fatalf("%d rows, want %d", len(got), len(want))
+	}
 	for i, r := range got {
 		if diff := r.Aim - want[i]; diff > 1e-9 || diff < -1e-9 {
 			t.Errorf("%s: aim %v, want %v", r.Work, r.Aim, want[i])
