@@ -32,6 +32,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"micromirror/packages/rsync/flist"
 )
@@ -86,12 +87,24 @@ func Guard(in Input, unchanged []int, content, indexes []string) error {
 		in.only[name] = true
 	}
 	in.shallow = len(content) == 0
+	var contradicts contradiction
+	var unreadable syscall.Errno
 	for _, i := range unchanged {
-		if err := in.index(i); err != nil {
+		// What else is wrong with a file that stays as it is is no news.
+		if err := in.index(i); errors.As(err, &contradicts) || errors.As(err, &unreadable) {
 			return err
 		}
 	}
 	return nil
+}
+
+// contradiction is what an index says of a file that is otherwise.
+type contradiction string
+
+func (c contradiction) Error() string { return string(c) }
+
+func contradictionf(format string, args ...any) error {
+	return contradiction(fmt.Sprintf(format, args...))
 }
 
 // concerns reports whether a name is among those to be looked at, or below one.
@@ -155,10 +168,10 @@ func (in *Input) match(r reference) (int, error) {
 		return i, nil
 	}
 	if in.List.Mode(i)&flist.ModeType != flist.ModeRegular {
-		return i, fmt.Errorf("%q is not a file", r.name)
+		return i, contradictionf("%q is not a file", r.name)
 	}
 	if r.size >= 0 && in.List.Size(i) != r.size {
-		return i, fmt.Errorf("%q has %d bytes instead of %d", r.name, in.List.Size(i), r.size)
+		return i, contradictionf("%q has %d bytes instead of %d", r.name, in.List.Size(i), r.size)
 	}
 	if r.sha256 == "" || !in.Fetched(i) {
 		return i, nil
@@ -224,7 +237,7 @@ func (in *Input) sum(i int, r reference) error {
 	if in.Wrong != nil {
 		in.Wrong(i)
 	}
-	return fmt.Errorf("%q has another SHA-256 sum", r.name)
+	return contradictionf("%q has another SHA-256 sum", r.name)
 }
 
 func (in *Input) read(i int) (uint64, error) {
@@ -248,7 +261,7 @@ func shorten(sum []byte) uint64 { return binary.BigEndian.Uint64(sum) | 1 }
 func (in *Input) need(r reference) (int, error) {
 	i, err := in.match(r)
 	if err == nil && i < 0 && !in.Partial && in.concerns(r.name) {
-		err = fmt.Errorf("%q is not there", r.name)
+		err = contradictionf("%q is not there", r.name)
 	}
 	return i, err
 }
