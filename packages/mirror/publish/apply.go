@@ -156,6 +156,13 @@ func (a *applier) hard(op plan.Op) error {
 	if err == nil && have.Inode == source.Inode {
 		return nil // a rename onto itself would do nothing and leave the link behind
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		// Only a directory that its owner cannot write takes the long way.
+		if err := a.tree.LinkIn(op.Source, a.tree, op.Path); !errors.Is(err, fs.ErrPermission) {
+			a.result.Files++
+			return err
+		}
+	}
 	if err := a.stage.Remove(tempLink); err != nil {
 		return err
 	}
