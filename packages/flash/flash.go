@@ -8,8 +8,8 @@
 // tables and the signatures of RAID and volume managers lie, then writes, and the
 // new partition table last: a disk whose writing was interrupted looks empty,
 // boots nothing, and can be written again. Verify reads everything back from the
-// medium, not from memory, and compares it with the release and the identity that
-// should be there.
+// medium, not from memory, and compares it with the release, the identity and the
+// mirror trees that should be there.
 //
 // Files read: /sys, /proc/self/mountinfo, /proc/swaps. Files written: the disk.
 package flash
