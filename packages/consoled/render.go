@@ -106,8 +106,12 @@ func (s *Status) first() bool {
 	return false
 }
 
-// longest keeps what others say to three lines.
-const longest = 220
+// longest keeps what others say to three lines, longestUpdate to two: what is wrong
+// matters more.
+const (
+	longest       = 220
+	longestUpdate = 110
+)
 
 // problemLines fills at most the room given.
 func problemLines(problems []Problem, room int) (lines []Line) {
@@ -163,7 +167,7 @@ func (s *Status) facts() []Line {
 		add("Disk", fact)
 	}
 	if s.Update != nil {
-		add("Update", s.Update.text(s.Now))
+		add("Update", clip(s.Update.text(s.Now), longestUpdate))
 	}
 	return lines
 }

@@ -232,3 +232,12 @@ func FuzzRender(f *testing.F) {
 		}
 	})
 }
+
+// However long the updater's words are, what is wrong finds its place.
+func TestLongWordsLeaveRoomForProblems(t *testing.T) {
+	s := Status{Now: time.Unix(1e9, 0), Up: time.Hour, Running: time.Hour, Unconfigured: true,
+		Update: &Update{Error: strings.Repeat("get http://192.0.2.1:8080/metadata/2.root.json ", 20)}}
+	if got := Render(s).String(); !strings.Contains(got, "it has no node file") {
+		t.Errorf("the problem is not shown:\n%s", got)
+	}
+}
