@@ -235,9 +235,13 @@ func FuzzRender(f *testing.F) {
 
 // However long the updater's words are, what is wrong finds its place.
 func TestLongWordsLeaveRoomForProblems(t *testing.T) {
-	s := Status{Now: time.Unix(1e9, 0), Up: time.Hour, Running: time.Hour, Unconfigured: true,
-		Update: &Update{Error: strings.Repeat("get http://192.0.2.1:8080/metadata/2.root.json ", 20)}}
-	if got := Render(s).String(); !strings.Contains(got, "it has no node file") {
+	long := strings.Repeat("get http://192.0.2.1:8080/metadata/2.root.json ", 9)
+	now := time.Unix(1e9, 0)
+	s := Status{Now: now, Up: time.Hour, Running: time.Hour, Update: &Update{Error: long}, Stick: &Stick{State: "refused", Reason: long},
+		Network: &Network{Uplink: "wan0", MAC: "02:00:00:00:00:01", Carrier: true},
+		Health: &Health{Time: now, Healthy: true, Checks: []Outcome{
+			{Name: "space", Status: "ok", Reason: "1 of 2 GiB free"}, {Name: "update", Status: "warn", Reason: long}}}}
+	if got := Render(s).String(); !strings.Contains(got, "The USB stick does not help") {
 		t.Errorf("the problem is not shown:\n%s", got)
 	}
 }
