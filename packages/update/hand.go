@@ -19,7 +19,7 @@ type handed struct {
 }
 
 // byHand is the base of a Channel whose files were brought.
-const byHand = "hand:"
+const byHand = "brought by hand"
 
 // Hand tries the node file in a part of the update repository that somebody
 // brought, by path, and returns what is wrong with it; when it was found good the
