@@ -282,9 +282,10 @@ func (f *flags) lost(ctx context.Context, log *slog.Logger, why error) error {
 	return gate.Run(ctx)
 }
 
-// diskLimit is how long /perm may take to answer at the start: a busy hard disk
-// writes its journal first.
-const diskLimit = time.Minute
+// diskLimit is how long the disk may take to answer at the start: a busy hard disk
+// writes its journal first, and a busy computer hashes slowly. A node that gave its
+// disk up stays so until it has rebooted.
+const diskLimit = 3 * time.Minute
 
 // prepare makes the state directory. A /perm that answers with errors is a
 // matter for the health checks.
