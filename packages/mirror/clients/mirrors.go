@@ -79,7 +79,7 @@ func (m *mirrorWay) rsync(passes ...[]string) func(context.Context) error {
 			return err
 		}
 		for _, args := range passes {
-			out, err := exec.CommandContext(ctx, "rsync", append(slices.Clone(args), tree+"/")...).CombinedOutput()
+			out, err := started(ctx, "rsync", append(slices.Clone(args), tree+"/")...).CombinedOutput()
 			if err != nil {
 				return fmt.Errorf("rsync: %w: %.300s", err, out)
 			}
