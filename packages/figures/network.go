@@ -149,6 +149,10 @@ func flap(ctx context.Context, m *vm.Machine) (float64, error) {
 			}
 		}
 		took = append(took, time.Since(start).Seconds())
+		// A cable that is out again before the node has noticed was never in for it.
+		if _, err := m.WaitConsole(ctx, `mm netd: link is up`); err != nil {
+			return 0, err
+		}
 	}
 	return bench.Median(took), nil
 }

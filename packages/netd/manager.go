@@ -195,7 +195,7 @@ func (m *manager) watch(n uplink.NIC) error {
 // it was out, however short.
 func (m *manager) carrier(now uplink.NIC) {
 	if now.Carrier && now.Changes != m.port.Changes {
-		m.env.Log.Info("link is up", "port", now.Name)
+		daemon.Notice(m.env.Log, "link is up", "port", now.Name)
 		for _, k := range m.kicks {
 			select {
 			case k <- struct{}{}:
