@@ -89,35 +89,51 @@ func Holder(ctx context.Context, index int, addr, gateway netip.Addr) (net.Hardw
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	var holder, router net.HardwareAddr
-	for range probes {
-		for _, target := range []netip.Addr{addr, gateway} {
-			if target.Is4() {
-				m := message{operation: request, senderMAC: ifi.HardwareAddr, sender: netip.IPv4Unspecified(), targetMAC: make([]byte, 6), target: target}
-				if err := send(conn, m); err != nil {
-					return nil, err
-				}
-			}
-		}
-		err := listen(conn, between, func(m message) {
-			if h := m.holder(addr, ifi.HardwareAddr); h != nil {
-				holder = h
-			}
-			if gateway.Is4() && m.sender == gateway {
-				router = m.senderMAC
-			}
-		})
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err != nil {
-			return nil, err
-		}
+	q := question{ifi.HardwareAddr,
+		func(m message) error { return send(conn, m) },
+		func(heard func(message)) error { return errors.Join(listen(conn, between, heard), ctx.Err()) },
 	}
-	if holder != nil && bytes.Equal(holder, router) {
-		return nil, nil
+	return q.holder(addr, gateway)
+}
+
+// question is what is asked on a link.
+type question struct {
+	self   net.HardwareAddr
+	send   func(message) error
+	listen func(heard func(message)) error // for a while
+}
+
+func (q question) holder(addr, gateway netip.Addr) (net.HardwareAddr, error) {
+	holder, err := q.ask(addr)
+	if holder == nil || !gateway.Is4() {
+		return holder, err
+	}
+	// Only now: to a gateway that starts at the same time, being asked like this
+	// means that somebody else claims its address.
+	router, err := q.ask(gateway)
+	if err != nil || bytes.Equal(holder, router) {
+		return nil, err
 	}
 	return holder, nil
+}
+
+// ask probes until somebody says to have the address.
+func (q question) ask(addr netip.Addr) (holder net.HardwareAddr, err error) {
+	probe := message{operation: request, senderMAC: q.self, sender: netip.IPv4Unspecified(), targetMAC: make([]byte, 6), target: addr}
+	for range probes {
+		if err := q.send(probe); err != nil {
+			return nil, err
+		}
+		err := q.listen(func(m message) {
+			if h := m.holder(addr, q.self); h != nil {
+				holder = h
+			}
+		})
+		if err != nil || holder != nil {
+			return holder, err
+		}
+	}
+	return nil, nil
 }
 
 // Announce tells everyone on the link that the address is ours.

@@ -35,6 +35,39 @@ func TestHolderOf(t *testing.T) {
 	}
 }
 
+// A gateway is asked for its address only to tell a conflict from a router that
+// answers for everything: asked by everybody, it could not take the address itself.
+func TestGatewayIsNotAskedWithoutNeed(t *testing.T) {
+	gateway := netip.MustParseAddr("192.0.2.1")
+	for name, tc := range map[string]struct {
+		has   map[netip.Addr]net.HardwareAddr
+		want  net.HardwareAddr
+		asked int // for the gateway
+	}{
+		"free":                     {nil, nil, 0},
+		"free beside a gateway":    {map[netip.Addr]net.HardwareAddr{gateway: other}, nil, 0},
+		"taken":                    {map[netip.Addr]net.HardwareAddr{addr: other}, other, probes},
+		"answered by the gateway":  {map[netip.Addr]net.HardwareAddr{addr: other, gateway: other}, nil, 1},
+		"taken beside the gateway": {map[netip.Addr]net.HardwareAddr{addr: other, gateway: {2, 0, 0, 0, 0, 3}}, other, 1},
+	} {
+		asked := map[netip.Addr]int{}
+		var last netip.Addr
+		q := question{self,
+			func(m message) error { last = m.target; asked[last]++; return nil },
+			func(heard func(message)) error {
+				if mac := tc.has[last]; mac != nil {
+					heard(message{reply, mac, self, last, none})
+				}
+				return nil
+			},
+		}
+		got, err := q.holder(addr, gateway)
+		if err != nil || !bytes.Equal(got, tc.want) || asked[gateway] != tc.asked {
+			t.Errorf("%s: %v, %v, gateway asked %d times; want %v, %d", name, got, err, asked[gateway], tc.want, tc.asked)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(message{reply, other, self, addr, none}.marshal())
 	f.Add(message{request, self, make([]byte, 6), none, addr}.marshal())
