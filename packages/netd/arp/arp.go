@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/mdlayher/packet"
@@ -104,36 +105,49 @@ type question struct {
 }
 
 func (q question) holder(addr, gateway netip.Addr) (net.HardwareAddr, error) {
-	holder, err := q.ask(addr)
-	if holder == nil || !gateway.Is4() {
-		return holder, err
+	holders, err := q.ask(addr)
+	if err != nil || len(holders) == 0 {
+		return nil, err
+	}
+	if !gateway.Is4() {
+		return holders[0], nil
 	}
 	// Only now: to a gateway that starts at the same time, being asked like this
 	// means that somebody else claims its address.
-	router, err := q.ask(gateway)
-	if err != nil || bytes.Equal(holder, router) {
+	routers, err := q.ask(gateway)
+	if err != nil {
 		return nil, err
 	}
-	return holder, nil
+	for _, h := range holders {
+		if !includes(routers, h) {
+			return h, nil
+		}
+	}
+	return nil, nil
 }
 
-// ask probes until somebody says to have the address.
-func (q question) ask(addr netip.Addr) (holder net.HardwareAddr, err error) {
+// ask probes until somebody says to have the address, and returns all who do: a
+// router that answers for everything must not hide the one whose it is.
+func (q question) ask(addr netip.Addr) (holders []net.HardwareAddr, err error) {
 	probe := message{operation: request, senderMAC: q.self, sender: netip.IPv4Unspecified(), targetMAC: make([]byte, 6), target: addr}
 	for range probes {
 		if err := q.send(probe); err != nil {
 			return nil, err
 		}
 		err := q.listen(func(m message) {
-			if h := m.holder(addr, q.self); h != nil {
-				holder = h
+			if h := m.holder(addr, q.self); h != nil && !includes(holders, h) {
+				holders = append(holders, h)
 			}
 		})
-		if err != nil || holder != nil {
-			return holder, err
+		if err != nil || holders != nil {
+			return holders, err
 		}
 	}
 	return nil, nil
+}
+
+func includes(macs []net.HardwareAddr, mac net.HardwareAddr) bool {
+	return slices.ContainsFunc(macs, func(m net.HardwareAddr) bool { return bytes.Equal(m, mac) })
 }
 
 // Announce tells everyone on the link that the address is ours.

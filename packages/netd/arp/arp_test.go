@@ -11,10 +11,11 @@ import (
 )
 
 var (
-	self  = net.HardwareAddr{2, 0, 0, 0, 0, 1}
-	other = net.HardwareAddr{2, 0, 0, 0, 0, 2}
-	addr  = netip.MustParseAddr("192.0.2.10")
-	none  = netip.IPv4Unspecified()
+	self   = net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	other  = net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	router = net.HardwareAddr{2, 0, 0, 0, 0, 3}
+	addr   = netip.MustParseAddr("192.0.2.10")
+	none   = netip.IPv4Unspecified()
 )
 
 func TestHolderOf(t *testing.T) {
@@ -40,22 +41,25 @@ func TestHolderOf(t *testing.T) {
 func TestGatewayIsNotAskedWithoutNeed(t *testing.T) {
 	gateway := netip.MustParseAddr("192.0.2.1")
 	for name, tc := range map[string]struct {
-		has   map[netip.Addr]net.HardwareAddr
+		has   map[netip.Addr][]net.HardwareAddr
 		want  net.HardwareAddr
 		asked int // for the gateway
 	}{
 		"free":                     {nil, nil, 0},
-		"free beside a gateway":    {map[netip.Addr]net.HardwareAddr{gateway: other}, nil, 0},
-		"taken":                    {map[netip.Addr]net.HardwareAddr{addr: other}, other, probes},
-		"answered by the gateway":  {map[netip.Addr]net.HardwareAddr{addr: other, gateway: other}, nil, 1},
-		"taken beside the gateway": {map[netip.Addr]net.HardwareAddr{addr: other, gateway: {2, 0, 0, 0, 0, 3}}, other, 1},
+		"free beside a gateway":    {map[netip.Addr][]net.HardwareAddr{gateway: {router}}, nil, 0},
+		"taken":                    {map[netip.Addr][]net.HardwareAddr{addr: {other}}, other, probes},
+		"answered by the gateway":  {map[netip.Addr][]net.HardwareAddr{addr: {router}, gateway: {router}}, nil, 1},
+		"taken beside the gateway": {map[netip.Addr][]net.HardwareAddr{addr: {other}, gateway: {router}}, other, 1},
+		"both answer":              {map[netip.Addr][]net.HardwareAddr{addr: {other, router}, gateway: {router}}, other, 1},
+		"both, gateway first":      {map[netip.Addr][]net.HardwareAddr{addr: {router, other}, gateway: {router}}, other, 1},
+		"gateway is not there":     {map[netip.Addr][]net.HardwareAddr{addr: {other, other}}, other, probes},
 	} {
 		asked := map[netip.Addr]int{}
 		var last netip.Addr
 		q := question{self,
 			func(m message) error { last = m.target; asked[last]++; return nil },
 			func(heard func(message)) error {
-				if mac := tc.has[last]; mac != nil {
+				for _, mac := range tc.has[last] {
 					heard(message{reply, mac, self, last, none})
 				}
 				return nil
