@@ -13,7 +13,7 @@ import (
 // What is done every day: cuts that are checked offline, and cuts that are booted.
 const (
 	everydayChecks = 300
-	everydayBoots  = 2
+	everydayBoots  = 10
 )
 
 // folders returns where the recordings and the machines are.

@@ -54,6 +54,7 @@ func TestSeededDisk(t *testing.T) {
 		}
 	}
 	for _, module := range demo.Modules() {
+		m.Get("/" + module + "/") // a seeded tree is served once a run has found it whole
 		differences, err := demo.DiffHTTP(t.Context(), demo.Tree(dir, module), m.URL("/"+module+"/"))
 		report(t, differences, err)
 	}
