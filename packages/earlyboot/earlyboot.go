@@ -10,26 +10,31 @@
 //
 // Kernel command line: root=PARTUUID=<GUID of partition 1>/PARTNROFF=<1|2> and
 // verity=<root hash>:<data blocks>, both required; mm.watchdog=<seconds> changes
-// the time after which a hang resets the box.
+// the time after which a hang resets the box. With mm.rescue=<node> the disk is a
+// rescue stick (package rescue): it writes the box's own disk anew, says so ("mm
+// initrd: rescue: …"), and reboots when the stick is out.
 //
 // Watchdog: the first of the drivers in WatchdogModules that finds its hardware
 // is armed before anything else is touched, and left running for gokrazy, which
 // feeds it from then on. A box without one boots all the same and says so.
 //
 // Files owned: in the initramfs E2fsck and Template; partition 4's file system
-// until gokrazy mounts it; the partition table.
+// until gokrazy mounts it; the partition table; in a rescue what package rescue
+// writes.
 package earlyboot
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"micromirror/packages/kmod"
+	"micromirror/packages/rescue"
 )
 
 // Files that the initramfs holds beside /init and the modules.
@@ -62,12 +67,13 @@ type boot struct {
 	cmdline string
 	dog     *watchdog
 	modules *kmod.Loader
+	drivers *regexp.Regexp // modaliases of what is loaded to find disks
 }
 
 // Run does it all. It returns only if rebooting failed.
 func Run(ctx context.Context) error {
 	err := mountAPI() // first: the kernel's log is in /dev
-	b := &boot{log: openConsole(), dog: &watchdog{path: "/dev/watchdog"}}
+	b := &boot{log: openConsole(), dog: &watchdog{path: "/dev/watchdog"}, drivers: storage}
 	if err == nil {
 		err = b.run(ctx)
 	}
@@ -93,6 +99,9 @@ func (b *boot) run(ctx context.Context) error {
 	}
 	b.startWatchdog()
 	b.fault("initrd")
+	if node, ok := rescue.Node(b.cmdline); ok {
+		return b.rescue(ctx, node)
+	}
 	loaded, err := b.loadFixed()
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func (b *boot) findRoot(ctx context.Context) (*disk.Running, string, error) {
 
 // coldplug loads the drivers of storage that has appeared since it last looked.
 func (b *boot) coldplug() {
-	if err := b.modules.Coldplug(storage.MatchString); err != nil {
+	if err := b.modules.Coldplug(b.drivers.MatchString); err != nil {
 		b.log.printf(warning, "%v", err)
 	}
 }

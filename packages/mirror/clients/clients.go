@@ -233,6 +233,9 @@ func (w *work) count(l *loop, err error) (pushed <-chan struct{}, rest bool) {
 	if err != nil {
 		l.Failed++
 		l.Example = err.Error()
+		if l.Mirror == Ours { // while the logs around it are at hand
+			w.Log.Error("a client of ours failed", "client", l.Client, "round", l.Rounds, "err", err)
+		}
 	}
 	return w.pushed, !l.side.behind && l.laps >= burst
 }

@@ -47,7 +47,7 @@ func started(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs a package manager; an error tells its last words.
+// run runs a package manager; an error tells what it says about errors.
 func run(ctx context.Context, dir string, env []string, name string, args ...string) error {
 	cmd := started(ctx, name, args...)
 	cmd.Dir = dir
@@ -56,16 +56,16 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 	if err == nil {
 		return nil
 	}
-	last := ""
+	var said []string
 	for line := range strings.Lines(string(out)) {
 		if text := strings.TrimSpace(line); strings.HasPrefix(text, "E:") || strings.Contains(strings.ToLower(text), "error") {
-			last = text
+			said = append(said, text)
 		}
 	}
-	if last == "" {
-		last = fmt.Sprintf("%.200q", out)
+	if len(said) == 0 {
+		said = []string{fmt.Sprintf("%.200q", out)}
 	}
-	return fmt.Errorf("%s: %w: %s", name, err, last)
+	return fmt.Errorf("%s: %w: %.1000s", name, err, strings.Join(said, "; "))
 }
 
 const aptConf = `Dir "%[1]s/";
