@@ -62,7 +62,7 @@ type Device struct {
 // Role says what a device is for.
 type Role string
 
-// The roles. Storage drivers go into the initramfs.
+// The roles. Storage drivers go into the initramfs, and USB's for a rescue.
 const (
 	Storage  Role = "storage"
 	Network  Role = "network"

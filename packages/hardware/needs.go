@@ -19,11 +19,11 @@ func Needs(models []Model) []Need {
 	for _, m := range models {
 		for _, d := range m.Devices {
 			if d.Driver != "" {
-				n.add(d.Driver, m.Model, early(d.Role))
+				n.add(d.Driver, m.Model, packed(d.Role))
 			}
 		}
 		for _, e := range m.Modules {
-			n.add(e.Module, m.Model, early(e.Role))
+			n.add(e.Module, m.Model, packed(e.Role))
 		}
 		for _, w := range m.Watchdog {
 			for _, a := range append(slices.Clone(w.After), w.Driver) {
@@ -44,7 +44,11 @@ func Needs(models []Model) []Need {
 	})
 }
 
-// early tells the roles that the initramfs needs.
+// packed tells the roles that go into the initramfs: what it always loads, and for a
+// rescue what leads to a USB stick.
+func packed(r Role) bool { return early(r) || r == USB }
+
+// early tells the roles that the initramfs always needs.
 func early(r Role) bool { return r == Storage || r == TimerDog || r == Entropy }
 
 // Modules are the names in needs, all or only those for the initramfs.
