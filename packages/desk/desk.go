@@ -80,7 +80,7 @@ func (d *desk) command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(), d.flashCommand(), d.cardCommand(), d.stickCommand(), d.overviewCommand(), d.watchCommand(), d.registerCommand(), d.planCommand(),
+	root.AddCommand(d.initCommand(), d.nodeCommand(), checkCommand(), imageCommand(), d.flashCommand(), d.cardCommand(), d.stickCommand(), d.rescueCommand(), d.overviewCommand(), d.watchCommand(), d.registerCommand(), d.planCommand(),
 		d.keysCommand(), d.releaseCommand(), d.configCommand(), d.renewCommand(), d.rolloutCommand(), d.rollbackCommand())
 	root.AddCommand(d.orderCommands()...)
 	root.AddCommand(topics()...)

@@ -150,9 +150,12 @@ func (d *desk) target(form *flashForm) (*flash.Disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--size: %w (%s is no disk, and a file needs a size)", err, path)
 	}
-	file := &flash.Disk{Path: path, Model: "file", Size: size}
+	file := &flash.Disk{Path: path, Model: fileModel, Size: size}
 	return file, file.Refuse()
 }
+
+// fileModel is what a file is called that takes the place of a disk.
+const fileModel = "file"
 
 // diskText shows the disk to whoever is about to overwrite it.
 func diskText(k *flash.Disk) string {

@@ -93,15 +93,9 @@ func (d *desk) packStick(s *site, name string) ([]byte, error) {
 // writeStick makes a whole stick of a node's file, if the disk is one and may be
 // written.
 func (d *desk) writeStick(c *cobra.Command, name, path, yes string, file []byte) error {
-	disk, err := d.machine.Look(path)
+	disk, err := d.removable(path)
 	if err != nil {
 		return err
-	}
-	if err := disk.Taken(); err != nil {
-		return err
-	}
-	if !disk.Removable {
-		return fmt.Errorf("--out %s: is no stick but a disk that stays (%s); mount it and give the folder, if it is one", path, disk.Model)
 	}
 	image, err := stick.Image(name, file)
 	if err != nil {
@@ -112,4 +106,19 @@ func (d *desk) writeStick(c *cobra.Command, name, path, yes string, file []byte)
 		return err
 	}
 	return flash.WriteSmall(path, image)
+}
+
+// removable looks at a stick, and refuses what is none or is in use.
+func (d *desk) removable(path string) (*flash.Disk, error) {
+	disk, err := d.machine.Look(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := disk.Taken(); err != nil {
+		return nil, err
+	}
+	if !disk.Removable {
+		return nil, fmt.Errorf("--out %s: is no stick but a disk that stays (%s); give a stick's device node", path, disk.Model)
+	}
+	return disk, nil
 }

@@ -109,11 +109,7 @@ func (w *writer) espFiles() ([]espFile, error) {
 		read[name] = b
 	}
 	files := []espFile{{loaderPath, read[release.LoaderFile]}, {loaderConfPath, []byte(loaderConf)}}
-	guid := w.table.Part(disk.ESP).GUID
-	for _, e := range []slot.Entry{
-		slot.New(slot.A, generationA, w.release, guid).WithTries(slot.FullTries),
-		slot.New(slot.B, generationB, w.release, guid),
-	} {
+	for _, e := range w.entries() {
 		dir := "/" + e.Slot.Dir() + "/"
 		files = append(files,
 			espFile{dir + release.KernelFile, read[release.KernelFile]},
@@ -121,6 +117,17 @@ func (w *writer) espFiles() ([]espFile, error) {
 			espFile{path.Join("/", slot.EntriesDir, e.FileName()), e.Body()})
 	}
 	return files, nil
+}
+
+func (w *writer) entries() []slot.Entry {
+	guid := w.table.Part(disk.ESP).GUID
+	a, b := slot.New(slot.A, generationA, w.release, guid), slot.New(slot.B, generationB, w.release, guid)
+	if w.spec.Arguments == "" {
+		return []slot.Entry{a.WithTries(slot.FullTries), b}
+	}
+	a.Options += " " + w.spec.Arguments
+	b.Options += " " + w.spec.Arguments
+	return []slot.Entry{a, b}
 }
 
 // put makes a file and the directories above it. One write for the whole file:

@@ -31,11 +31,14 @@ import (
 
 // Spec says what to write.
 type Spec struct {
-	Size       int64          // of an image file in bytes; 0 for a disk
-	ReleaseDir string         // package release
-	Identity   identity.Set   // at least node.json and fleet.json
-	Perm       Storage        // what /perm holds; nil for nothing
-	Progress   func(Progress) // called from Write's goroutine; may be nil
+	Size       int64        // of an image file in bytes; 0 for a disk
+	ReleaseDir string       // package release
+	Identity   identity.Set // at least node.json and fleet.json
+	Perm       Storage      // what /perm holds; nil for nothing
+	// Arguments are further ones of the kernel, for a stick that does one thing: with
+	// them both slots start every time, and no tries are counted.
+	Arguments string
+	Progress  func(Progress) // called from Write's goroutine; may be nil
 }
 
 // Storage is a file system for /perm that is not the empty one of the release.
