@@ -29,7 +29,8 @@ func (u *Updater) Resume(ctx context.Context) {
 }
 
 func (u *Updater) resume(ctx context.Context) error {
-	s, loadErr := Load(u.file())
+	loaded, loadErr := Load(u.file())
+	s := loaded.on(u.Disk.String())
 	entries, listErr := slot.List(u.ESP.Path())
 	u.mu.Lock()
 	u.saved = s
@@ -40,6 +41,9 @@ func (u *Updater) resume(ctx context.Context) error {
 		point = ""
 	}
 	err := errors.Join(loadErr, listErr)
+	if s.Disk != loaded.Disk && loaded.Version != "" {
+		err = errors.Join(err, u.change(func(*Saved) {}))
+	}
 	if point != "" {
 		err = errors.Join(err, u.fault(ctx, point))
 	}

@@ -48,6 +48,8 @@ type Saved struct {
 	Boot string `json:"boot,omitempty"`
 	// Reason is why the trial was given up, as the release on trial saw it.
 	Reason string `json:"reason,omitempty"`
+	// Disk is the GUID of the disk whose slots the fields above are about.
+	Disk string `json:"disk,omitempty"`
 	// Sequence is the highest decision seen.
 	Sequence uint64 `json:"sequence,omitempty"`
 	// Seen is the latest time that was known to be right.
@@ -145,8 +147,18 @@ func (s *Saved) fields() map[string]any {
 	return map[string]any{
 		"state": &s.State, "version": &s.Version, "slot": &s.Slot, "generation": &s.Generation, "from": &s.From,
 		"emergency": &s.Emergency, "boot": &s.Boot, "reason": &s.Reason, "sequence": &s.Sequence, "seen": &s.Seen,
-		"failed": &s.Bad, "config": &s.Config,
+		"disk": &s.Disk, "failed": &s.Bad, "config": &s.Config,
 	}
+}
+
+// on returns the state for a disk. On one that was written anew since, as by a
+// rescue, what was in the slots is no failure; what was seen before still counts.
+func (s Saved) on(disk string) Saved {
+	if s.Disk != "" && s.Disk != disk {
+		s.State, s.Version, s.Slot, s.Generation, s.From, s.Emergency, s.Reason = Idle, "", "", 0, "", false, ""
+	}
+	s.Disk = disk
+	return s
 }
 
 // marshal returns the file's content, with what other releases wrote.

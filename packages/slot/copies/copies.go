@@ -17,6 +17,9 @@
 //	                                      takes the other slot, the next release
 //	                                      overwrites it
 //
+// On a disk that was written anew, as by a rescue, nothing of the record counts: it
+// is learned again.
+//
 // Promise: a slot's files are only touched while its entry still is the one that
 // was recorded (generation, release, and options, which name the root's hash), so
 // never those of a release installed since. The running slot's entry is only made
@@ -41,6 +44,7 @@ import (
 	"slices"
 	"strings"
 
+	"micromirror/packages/disk"
 	"micromirror/packages/durable"
 	"micromirror/packages/release"
 	"micromirror/packages/slot"
@@ -113,6 +117,7 @@ func (k *Keeper) Learn(running slot.Name) error {
 		return fmt.Errorf("copy boot files: slot %s has no entry: %w", running, err)
 	}
 	e := entries[i]
+	r = r.of(e.Options)
 	if r.Slots == nil {
 		r.Slots = map[slot.Name]known{}
 	}
@@ -140,6 +145,17 @@ func (k *Keeper) Learn(running slot.Name) error {
 		return nil
 	}
 	return durable.WriteFile(k.record(), b, 0o644)
+}
+
+// of returns the record if it is of the disk that the kernel was started from.
+func (r record) of(options string) record {
+	here, _, err := disk.ParseRoot(options)
+	for _, s := range r.Slots {
+		if recorded, _, other := disk.ParseRoot(s.Options); err == nil && other == nil && recorded != here {
+			return record{}
+		}
+	}
+	return r
 }
 
 // forget drops slots that hold another release by now.
@@ -173,6 +189,7 @@ func (k *Keeper) Check(running slot.Name, cmdline string) (restored []string, er
 	if err != nil {
 		return nil, fmt.Errorf("check boot files: %w", err)
 	}
+	r = r.of(cmdline)
 	var errs []error
 	entries, listErr := slot.List(k.ESP.Path())
 	if has := slices.ContainsFunc(entries, func(e slot.Entry) bool { return e.Slot == running }); !has && r.Slots[running].Generation > 0 && strings.Contains(cmdline, r.Slots[running].Options) {

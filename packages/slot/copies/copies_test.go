@@ -177,3 +177,29 @@ func TestCheckLeavesAReleaseAloneThatItDoesNotKnow(t *testing.T) {
 		t.Errorf("without the entry, restored %v, %v", restored, err)
 	}
 }
+
+// A disk that was written anew keeps the loader and the kernels that it got then.
+func TestDiskWrittenAnew(t *testing.T) {
+	k := newKeeper(t)
+	esp := k.ESP.Path()
+	for _, file := range []string{"EFI/BOOT/BOOTX64.EFI", "loader/loader.conf", "slot-a/vmlinuz", "slot-b/vmlinuz"} {
+		put(t, esp, file, "rescued "+file)
+	}
+	rescued := entry(slot.A, 1)
+	rescued.Options = disk.RootArgument(disk.GUID{2}, disk.RootA) + " ro"
+	if err := slot.Put(esp, rescued); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // by the record, and by what was learned in its place
+		if restored, err := k.Check(slot.A, rescued.Options); err != nil || restored != nil || read(t, esp, "EFI/BOOT/BOOTX64.EFI") != "rescued EFI/BOOT/BOOTX64.EFI" {
+			t.Errorf("restored %v, %v", restored, err)
+		}
+		if err := k.Learn(slot.A); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, esp, "loader/loader.conf", "damaged")
+	if restored, err := k.Check(slot.A, rescued.Options); err != nil || len(restored) != 1 || read(t, esp, "loader/loader.conf") != "rescued loader/loader.conf" {
+		t.Errorf("restored %v, %v", restored, err)
+	}
+}
