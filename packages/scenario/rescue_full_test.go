@@ -29,6 +29,7 @@ func TestRescueStick(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := ImageOptions{Upstream: "10.0.2.2:" + strconv.Itoa(up.Port()), Fleet: func(f map[string]any) {
+		f["firewall"] = map[string]any{"allow": []string{"10.0.2.2/32"}}
 		f["manage"] = map[string]any{"keys": []string{keyFile(t, filepath.Join(work, "id"))}, "port": channelPort}
 	}}
 	if err := writeFleet(fleet, filepath.Join(release, "..", "..", "images", "demo"), o); err != nil {
