@@ -1,6 +1,7 @@
 package rescue
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,9 +25,10 @@ func look(r io.ReaderAt, size int64) (node string, t *disk.Table, err error) {
 		return "", nil, err
 	}
 	p := t.Part(disk.Identity)
-	set, err := identity.Read(io.NewSectionReader(r, p.Offset(), p.Size()))
+	part := io.NewSectionReader(r, p.Offset(), p.Size())
+	set, err := identity.Read(part)
 	if errors.Is(err, identity.ErrNone) {
-		return "", nil, identity.ErrNone // the rest of it is of no use to anyone
+		return "", nil, cmp.Or(readable(part), identity.ErrNone) // the rest of it is of no use to anyone
 	}
 	if err != nil {
 		return "", nil, err
@@ -45,6 +47,16 @@ func look(r io.ReaderAt, size int64) (node string, t *disk.Table, err error) {
 		return "", nil, fmt.Errorf("was the disk of node %s, and has another system's partitions now", node)
 	}
 	return node, t, nil
+}
+
+// readable tells a disk that fails from one without an identity.
+func readable(part io.ReaderAt) error {
+	for half := range int64(2) {
+		if _, err := part.ReadAt(make([]byte, disk.SectorSize), half*identity.HalfSize); err != nil {
+			return fmt.Errorf("cannot be read, it is broken or its cable is: %w", err)
+		}
+	}
+	return nil
 }
 
 // nameIn returns the name of the node that an identity is of.

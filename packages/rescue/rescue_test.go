@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -127,6 +129,20 @@ func TestRefuses(t *testing.T) {
 				t.Error("it was written")
 			}
 		})
+	}
+}
+
+// broken is a disk that cannot be read.
+type broken struct{ io.ReaderAt }
+
+func (broken) ReadAt([]byte, int64) (int, error) { return 0, syscall.EIO }
+
+func TestLookTellsABrokenDisk(t *testing.T) {
+	if _, err := Look(broken{}, diskSize); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "cable") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Look(newRAM(diskSize), diskSize); err != identity.ErrNone {
+		t.Errorf("of an empty disk: %v", err)
 	}
 }
 
