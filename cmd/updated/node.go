@@ -241,6 +241,7 @@ func (f *flags) gate(n *box, u *update.Updater) (*supervise.Gate, error) {
 	if err != nil {
 		n.log.Info("starting without memory", "err", err)
 	}
+	memory.On(n.disk.GUID.String())
 	all := append(health.Checks(health.Node(f.state, n.config)), health.Check{Name: "updater", Gate: true, Run: u.Stuck})
 	all, timing := supervise.Faults(n.cmdline, n.log, all, supervise.Defaults())
 	set, err := health.New(all, n.version(), string(n.running), time.Now,

@@ -40,7 +40,11 @@ func TestRescueStick(t *testing.T) {
 	}
 	makeStick(t, "--fleet", fleet, "--node", "demo", "--release", release, "--out", stick)
 
-	before := vm.Start(t, vm.Config{Image: image, Size: size, Timeout: orderLimit})
+	before := vm.Prepare(t, vm.Config{Image: image, Size: size, Timeout: orderLimit})
+	if err := EditEntry(before.Disk(), slot.A, func(e slot.Entry) slot.Entry { e.Generation = 7; return e }); err != nil {
+		t.Fatal(err) // it has seen updates
+	}
+	before.PowerOn()
 	key := hostKey(before)
 	for range demo.Modules() {
 		before.Wait(`mm syncd: demo-\w+: published`)
@@ -54,7 +58,7 @@ func TestRescueStick(t *testing.T) {
 		"-drive", "if=none,id=stick,format=raw,cache=unsafe,file=" + stick,
 		"-device", "usb-storage,id=stick,bus=usb.0,drive=stick,bootindex=0"}})
 	m.Wait(`mm initrd: rescue: this is the rescue stick of node demo`)
-	m.Wait(`mm initrd: rescue: writing release \S+ to sda .* 6 GB`)
+	m.Wait(`mm initrd: rescue: writing release \S+ to sd[a-z] .* 6 GB`)
 	m.Wait(`mm initrd: rescue: DONE: .*Pull the stick out now`)
 	if err := m.QMP(t.Context(), "device_del", map[string]any{"id": "stick"}, nil); err != nil {
 		t.Fatal(err)
@@ -66,7 +70,7 @@ func TestRescueStick(t *testing.T) {
 	if got := hostKey(m); got != key {
 		t.Errorf("the host key is %s, want that of before, %s", got, key)
 	}
-	if r := nodeReport(t, m); r.Node != "demo" {
+	if r := nodeReport(t, m); r.Node != "demo.mirror.example" {
 		t.Errorf("the node says that it is %q", r.Node)
 	}
 	for _, module := range demo.Modules() {

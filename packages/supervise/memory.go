@@ -31,6 +31,8 @@ type remembered struct {
 	// that passed then.
 	Generation uint64   `json:"generation"`
 	Held       []string `json:"held"`
+	// Disk is the GUID of the disk that this is about.
+	Disk string `json:"disk,omitempty"`
 }
 
 // Remember reads the memory in a directory.
@@ -51,6 +53,18 @@ func Remember(dir string) (*Memory, error) {
 	}
 	m.m.Reboots = max(m.m.Reboots, 0)
 	return m, nil
+}
+
+// On says which disk the node runs from. On one that was written anew, as by a
+// rescue, a node judges as on its first day: neither generations nor what the world
+// outside was like are those of before.
+func (m *Memory) On(disk string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.m.Disk != "" && m.m.Disk != disk {
+		m.m = remembered{}
+	}
+	m.m.Disk = disk
 }
 
 // Counts reports whether a failure of an external check counts against a

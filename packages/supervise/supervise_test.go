@@ -275,6 +275,35 @@ func TestBlessedOnlyWithFullTries(t *testing.T) {
 	})
 }
 
+// What was held against a release on the disk that was here does not count on one
+// that was written anew; once a generation was found healthy there, it is known.
+func TestMemoryOfAnotherDisk(t *testing.T) {
+	dir := t.TempDir()
+	boot := func(disk string) *Memory {
+		m, _ := Remember(dir) // there is none at first
+		m.On(disk)
+		return m
+	}
+	m := boot("one")
+	if err := errors.Join(m.Bless(7, []string{"gateway"}), m.Count()); err != nil {
+		t.Fatal(err)
+	}
+	if m := boot("one"); !m.Counts(2, "gateway") || !m.New(2) || m.Reboots() != 1 {
+		t.Error("the same disk's memory is lost")
+	}
+	for range 2 { // nothing is written until it was healthy
+		if m = boot("two"); m.Counts(2, "gateway") || m.New(2) || m.Reboots() != 0 {
+			t.Error("another disk's memory counts")
+		}
+	}
+	if err := m.Bless(2, []string{"gateway"}); err != nil {
+		t.Fatal(err)
+	}
+	if m := boot("two"); !m.Counts(3, "gateway") || m.Counts(2, "gateway") {
+		t.Error("nothing was learned")
+	}
+}
+
 func TestMemorySurvivesAndForgivesDamage(t *testing.T) {
 	dir := t.TempDir()
 	m, _ := Remember(dir)
