@@ -51,6 +51,7 @@ func TestRescueStick(t *testing.T) {
 	}
 	before.Wait(`mm updated: slot a healthy, re-armed`)
 	before.Shutdown()
+	before.Retire()
 	up.Close() // what is served from now on is what the disk has kept
 	wreck(t, before.Disk(), size)
 

@@ -63,5 +63,6 @@ func syncedDisk(t *testing.T, image string) string {
 		m.Wait(`mm syncd: demo-\w+: published`)
 	}
 	m.Shutdown()
+	m.Retire() // its disk is all that is wanted
 	return m.Disk().Path
 }

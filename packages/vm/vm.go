@@ -183,10 +183,7 @@ func (m *Machine) Dir() string { return m.dir }
 
 // Close switches the machine off and removes its files.
 func (m *Machine) Close() error {
-	m.PowerCut()
-	if m.seats != nil && m.cfg.Seats == nil {
-		m.seats.Release()
-	}
+	m.Retire()
 	if m.log != nil {
 		m.log.Close()
 	}
@@ -199,6 +196,15 @@ func (m *Machine) Close() error {
 		return fmt.Errorf("remove machine's files: %w", err)
 	}
 	return nil
+}
+
+// Retire switches the machine off for good, so that another one may run; its files
+// stay until Close.
+func (m *Machine) Retire() {
+	m.PowerCut()
+	if m.seats != nil && m.cfg.Seats == nil {
+		m.seats.Release()
+	}
 }
 
 // Disk is the machine's disk, to be looked into and changed while it is off.
