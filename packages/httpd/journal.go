@@ -26,13 +26,10 @@ type Journal struct {
 }
 
 // openJournal records into the access log.
-func openJournal(dirs Dirs, watch *status.Watch, served *ledger.Ledger, log *slog.Logger) (*Journal, error) {
-	l, err := spool.Open(spool.Config{Dir: dirs.Logs, Name: accesslog.Name, FileSize: accesslog.FileSize, Files: accesslog.Files, Log: log})
-	if err != nil {
-		return nil, err
-	}
+func openJournal(dirs Dirs, watch *status.Watch, served *ledger.Ledger, log *slog.Logger) *Journal {
+	l := spool.Open(spool.Config{Dir: dirs.Logs, Name: accesslog.Name, FileSize: accesslog.FileSize, Files: accesslog.Files, Log: log})
 	return &Journal{log: l, status: watch, served: served, counters: metrics.New(),
-		network: filepath.Join(dirs.Run, "netd", "state.json")}, nil
+		network: filepath.Join(dirs.Run, "netd", "state.json")}
 }
 
 // close writes what is not on disk yet.

@@ -75,8 +75,7 @@ func NewSite(ctx context.Context, c *node.Config, dirs Dirs, log *slog.Logger) (
 		Challenge: challenges(filepath.Join(dirs.Run, "acmed", "challenge")),
 		Health:    HealthFile(filepath.Join(dirs.Run, "health.json"), filepath.Join(dirs.Run, "managed", layout.Drained), time.Now),
 	}
-	journal, err := openJournal(dirs, watch, served, log)
-	return site, journal, err
+	return site, openJournal(dirs, watch, served, log), nil
 }
 
 // below is where path is inside a directory, empty for the directory itself.

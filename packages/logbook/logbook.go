@@ -78,10 +78,7 @@ type book struct {
 
 // Run collects and sends until ctx ends.
 func Run(ctx context.Context, c Config) error {
-	ring, err := spool.Open(spool.Config{Dir: c.Dir, Name: ringName, FileSize: ringSize, Files: ringFiles, Log: c.Log})
-	if err != nil {
-		return fmt.Errorf("logbook: %w", err)
-	}
+	ring := spool.Open(spool.Config{Dir: c.Dir, Name: ringName, FileSize: ringSize, Files: ringFiles, Log: c.Log})
 	b := &book{c, ring}
 	b.takeCrashes()
 	var wg sync.WaitGroup

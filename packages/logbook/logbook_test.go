@@ -72,9 +72,7 @@ func newRig(t *testing.T) *rig {
 	r.config.Host = "a.mirror.example"
 	r.config.Access.Name, r.config.Access.Files = "access.log", 4
 	r.config.Log = slog.New(slog.NewTextHandler(r.out, nil))
-	var err error
-	r.access, err = spool.Open(spool.Config{Dir: r.config.Access.Dir, Name: "access.log", FileSize: 1000, Files: 4, Log: r.config.Log})
-	r.must(err)
+	r.access = spool.Open(spool.Config{Dir: r.config.Access.Dir, Name: "access.log", FileSize: 1000, Files: 4, Log: r.config.Log})
 	return r
 }
 

@@ -5,7 +5,8 @@
 // A log lives in one directory as <name> and older <name>.1 … .N, and never takes
 // more than Files times FileSize on disk. Whole lines go in and come out. A disk
 // that refuses loses lines, never the writer: the loss is reported once until
-// writing works again. After a crash the log continues on a fresh line.
+// writing works again, which is tried with each line. After a crash, or a line that
+// found room for a part of it, the log continues on a fresh line.
 //
 // A Reader follows through rotations, in the same process or another, and keeps
 // its place in a file of its own, so that it goes on after a restart where it has
@@ -45,12 +46,18 @@ type Log struct {
 }
 
 // Open continues the log in the directory.
-func Open(c Config) (*Log, error) {
+func Open(c Config) *Log {
 	l := &Log{config: c, synced: true}
-	if err := l.open(); err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+	l.report(l.open())
+	return l
+}
+
+// report tells of the first of several losses.
+func (l *Log) report(err error) {
+	if err != nil && !l.broken {
+		l.config.Log.Error("log not written, lines are lost", "log", l.path(0), "err", err)
 	}
-	return l, nil
+	l.broken = err != nil
 }
 
 func (l *Log) open() error {
@@ -100,11 +107,7 @@ func (l *Log) Write(lines []byte) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := l.write(lines)
-	if err != nil && !l.broken {
-		l.config.Log.Error("log not written, lines are lost", "log", l.path(0), "err", err)
-	}
-	l.broken = err != nil
+	l.report(l.write(lines))
 	l.synced = false
 }
 
@@ -116,6 +119,10 @@ func (l *Log) write(lines []byte) error {
 	}
 	n, err := l.file.Write(lines)
 	l.size += int64(n)
+	if err != nil { // the half line that may be there is ended when there is room
+		l.file.Close()
+		l.file = nil
+	}
 	return err
 }
 

@@ -11,16 +11,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 const name = "some.log"
 
 func open(t *testing.T, dir string, size int64, files int) *Log {
 	t.Helper()
-	l, err := Open(Config{Dir: dir, Name: name, FileSize: size, Files: files, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := Open(Config{Dir: dir, Name: name, FileSize: size, Files: files, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { l.Close() })
 	return l
 }
@@ -59,10 +57,7 @@ func TestBrokenDiskIsReportedOnce(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l, err := Open(Config{Dir: dir, Name: name, FileSize: 10, Files: 2, Log: slog.New(slog.NewTextHandler(&out, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := Open(Config{Dir: dir, Name: name, FileSize: 10, Files: 2, Log: slog.New(slog.NewTextHandler(&out, nil))})
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +73,45 @@ func TestBrokenDiskIsReportedOnce(t *testing.T) {
 	l.Write([]byte("again\n"))
 	if got, _ := os.ReadFile(filepath.Join(dir, name)); string(got) != "again\n" {
 		t.Errorf("after the disk came back: %q", got)
+	}
+}
+
+// A full disk takes a part of a line, and keeps nobody from starting.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 12<<10), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	config := Config{Dir: dir, Name: name, FileSize: 1 << 20, Files: 2, Log: slog.New(slog.NewTextHandler(&out, nil))}
+	l := Open(config)
+	line := []byte(strings.Repeat("x", 2999) + "\n")
+	for range 3 { // the second finds room for a part of it
+		l.Write(line)
+	}
+	l.Close()
+	again := Open(config)
+	t.Cleanup(func() { again.Close() })
+	again.Write(line)
+	if n := strings.Count(out.String(), "level=ERROR"); n != 2 {
+		t.Errorf("reported %d times, want once by each writer:\n%s", n, &out)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	again.Write([]byte("room\n"))
+	got := strings.Split(readAll(t, follow(dir, 2)), "\n")
+	if d := cmp.Diff([]string{string(line[:2999]), string(line[:1096]), "room", ""}, got); d != "" {
+		t.Errorf("lines (-want +got):\n%s", d)
 	}
 }
 

@@ -11,7 +11,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -54,10 +56,7 @@ action(type="omfile" file="DIR/out" template="form" asyncWriting="off" flushOnTX
 func New(t *testing.T) *Collector {
 	t.Helper()
 	c := &Collector{T: t, dir: t.TempDir()}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	c.must(err)
-	c.Addr = l.Addr().String()
-	l.Close()
+	c.Addr = c.address()
 	c.certify()
 	_, port, err := net.SplitHostPort(c.Addr)
 	c.must(err)
@@ -71,6 +70,21 @@ func (c *Collector) must(err error) {
 	if err != nil {
 		c.Fatal(err)
 	}
+}
+
+// address finds a port below those that the kernel gives to clients: one of them
+// could take it while the collector is stopped.
+func (c *Collector) address() string {
+	c.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.IntN(10000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	c.Fatal("none of 100 ports is free")
+	return ""
 }
 
 // certify makes a certificate that signs itself.
