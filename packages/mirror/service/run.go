@@ -176,6 +176,7 @@ func (k *keeper) task(j mirror.Job, req request) worker.Task {
 		Name: k.project.Name, Project: k.project, Tree: j.Tree, Stage: j.Stage, GoneFile: k.goneFile(),
 		Own: k.own(), Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: req.allowShrink, Tolerate: j.Tolerate, TolerateFailed: j.TolerateFailed,
 		Distrust: j.Distrust, Rate: int64(cfg.Node.Node.SyncRate) / int64(cfg.Parallel),
+		Cmdline: cfg.Cmdline,
 	}
 }
 

@@ -58,6 +58,9 @@ type Task struct {
 	Distrust []string `json:"distrust,omitempty"`
 	// Check asks for mirror.Check instead of mirror.Fetch.
 	Check bool `json:"check,omitempty"`
+	// Cmdline is the kernel's command line, by which a test may order faults. Nothing
+	// of /proc is open to a worker.
+	Cmdline string `json:"cmdline"`
 }
 
 // message is one line from the worker.
@@ -181,12 +184,11 @@ func Main(ctx context.Context, r io.Reader, w io.Writer, enter func(Task) error,
 		defer mu.Unlock()
 		return enc.Encode(m)
 	}
-	cmdline, _ := os.ReadFile("/proc/cmdline") // which only a test's kernel says something on
 	if err := enter(task); err != nil {
 		return errors.Join(err, send(message{Error: err.Error()}))
 	}
 	job, err := task.job(log)
-	job.Fault = mirror.Faults(string(cmdline), func(phase string) {
+	job.Fault = mirror.Faults(task.Cmdline, func(phase string) {
 		send(message{Progress: &status.Progress{Phase: FaultPhase + phase}})
 	})
 	if err != nil {
