@@ -86,6 +86,7 @@ func (b *boot) rescueFrom(ctx context.Context, stick *disk.Running) (words strin
 	if err != nil {
 		return saidNothing, err
 	}
+	b.log.printf(notice, "rescue: the stick is good; looking for the disk of node %s", s.Node)
 	own, err := b.findOwn(ctx, s.Node, "/sys", "/dev", stick.Name)
 	if err != nil {
 		return saidNothing, err

@@ -5,6 +5,8 @@ package scenario
 import (
 	"bytes"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -38,7 +40,7 @@ func TestRescueStick(t *testing.T) {
 	if err := desk.Image(t.Context(), desk.ImageOptions{Fleet: desk.Fleet(fleet), Node: "demo", Release: release, Size: 4 << 30, Out: image}); err != nil {
 		t.Fatal(err)
 	}
-	makeStick(t, "--fleet", fleet, "--node", "demo", "--release", release, "--out", stick)
+	makeStick(t, fleet, "demo", release, stick)
 
 	before := vm.Prepare(t, vm.Config{Image: image, Size: size, Timeout: orderLimit})
 	if err := EditEntry(before.Disk(), slot.A, func(e slot.Entry) slot.Entry { e.Generation = 7; return e }); err != nil {
@@ -54,16 +56,11 @@ func TestRescueStick(t *testing.T) {
 	up.Close() // what is served from now on is what the disk has kept
 	wreck(t, before.Disk(), size)
 
-	m := vm.Start(t, vm.Config{Disk: before.Disk().Path, Timeout: orderLimit, Extra: []string{"-device", "qemu-xhci,id=usb",
-		"-drive", "if=none,id=stick,format=raw,cache=unsafe,file=" + stick,
-		"-device", "usb-storage,id=stick,bus=usb.0,drive=stick,bootindex=0"}})
+	m := vm.Start(t, vm.Config{Disk: before.Disk().Path, Timeout: orderLimit, Extra: startFrom(stick)})
 	m.Wait(`mm initrd: rescue: this is the rescue stick of node demo`)
 	m.Wait(`mm initrd: rescue: writing release \S+ to sd[a-z] .* 6 GB`)
 	m.Wait(`mm initrd: rescue: DONE: .*Pull the stick out now`)
-	if err := m.QMP(t.Context(), "device_del", map[string]any{"id": "stick"}, nil); err != nil {
-		t.Fatal(err)
-	}
-	m.Wait(`mm initrd: rescue: the stick is out, rebooting`)
+	pullOut(t, m)
 
 	m.Wait(`mm initrd: /perm \S+ is clean`)
 	m.Wait(`mm initrd: switching root`)
@@ -89,11 +86,60 @@ func TestRescueStick(t *testing.T) {
 	}
 }
 
-func makeStick(t *testing.T, args ...string) {
+// A stick that is in the wrong box writes nothing, says so, and lets the box go on as
+// it was.
+func TestRescueStickOfAnotherNode(t *testing.T) {
+	t.Parallel()
+	work := t.TempDir()
+	release, err := Shipped.Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := ImageOptions{Upstream: "10.0.2.2:1", Node: func(n map[string]any) { n["name"] = "other" }}
+	if err := writeFleet(work, filepath.Join(release, "..", "..", "images", "demo"), other); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(work, "nodes", "demo.json"), filepath.Join(work, "nodes", "other.json")); err != nil {
+		t.Fatal(err)
+	}
+	stick := filepath.Join(work, "stick.img")
+	makeStick(t, work, "other", release, stick)
+
+	image := baseImage(t, Shipped)
+	m := vm.Start(t, vm.Config{Image: image, Timeout: orderLimit, Extra: startFrom(stick)})
+	const failed = `mm initrd: rescue: FAILED: no disk of node other here; what there is: sd[a-z] .*: is the disk of node demo; nothing was written`
+	m.Wait(failed)
+	m.Wait(failed) // it waits for somebody, and goes on saying so
+	if out, err := exec.CommandContext(t.Context(), "cmp", image, m.Disk().Path).CombinedOutput(); err != nil {
+		t.Errorf("the disk was written: %v: %s", err, out)
+	}
+	pullOut(t, m)
+	m.Wait(`mm initrd: root /dev/\S+ mounted`)
+	if n := len(m.Boots()); n != 2 {
+		t.Errorf("%d kernels were started, want the stick's and the disk's", n)
+	}
+}
+
+// startFrom puts a stick into a machine's USB port, from which the firmware starts
+// first.
+func startFrom(stick string) []string {
+	return []string{"-device", "qemu-xhci,id=usb", "-drive", "if=none,id=stick,format=raw,cache=unsafe,file=" + stick,
+		"-device", "usb-storage,id=stick,bus=usb.0,drive=stick,bootindex=0"}
+}
+
+func pullOut(t *testing.T, m *vm.VM) {
+	t.Helper()
+	if err := m.QMP(t.Context(), "device_del", map[string]any{"id": "stick"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	m.Wait(`mm initrd: rescue: the stick is out, rebooting`)
+}
+
+func makeStick(t *testing.T, fleet, node, release, out string) {
 	t.Helper()
 	c := desk.Command()
 	var told bytes.Buffer
-	c.SetArgs(append([]string{"rescue", "--yes", "demo"}, args...))
+	c.SetArgs([]string{"rescue", "--fleet", fleet, "--node", node, "--yes", node, "--release", release, "--out", out})
 	c.SetOut(&told)
 	c.SetErr(&told)
 	if err := c.ExecuteContext(t.Context()); err != nil {
