@@ -176,7 +176,7 @@ func testRelease(t *testing.T, version string, built time.Time) string {
 		t.Fatal(err)
 	}
 	describe(t, dir, release.Release{Version: version, Built: built, Loader: release.Loader{Version: "262"},
-		Hardware: []string{"qemu"}, Root: release.Root{Verity: tree}, Options: "ro"})
+		Hardware: []string{"qemu"}, Root: release.Root{Verity: tree}, Options: "ro", Rescue: true})
 	return dir
 }
 

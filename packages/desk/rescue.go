@@ -127,12 +127,15 @@ type rescueImage struct {
 
 // rescueSpec makes what the box will get.
 func rescueSpec(ctx context.Context, form rescueForm) (*rescueImage, error) {
-	guid := disk.NewGUID() // the box's own takes its place
-	boot, err := image.BootFiles(ctx, form.release, guid)
+	r, err := release.Read(form.release)
 	if err != nil {
 		return nil, err
 	}
-	r, err := release.Read(form.release)
+	if !r.Rescue {
+		return nil, fmt.Errorf("release %s in %s is from before there were rescue sticks: take a newer one, mirrorctl release --build makes it", r.Version, form.release)
+	}
+	guid := disk.NewGUID() // the box's own takes its place
+	boot, err := image.BootFiles(ctx, form.release, guid)
 	if err != nil {
 		return nil, err
 	}

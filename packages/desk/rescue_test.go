@@ -17,6 +17,7 @@ import (
 	"micromirror/packages/disk/image"
 	"micromirror/packages/flash"
 	"micromirror/packages/node"
+	"micromirror/packages/release"
 	"micromirror/packages/rescue"
 )
 
@@ -136,7 +137,15 @@ func TestRescueRefuses(t *testing.T) {
 	try := func(name string, more ...string) []string {
 		return append([]string{"rescue", "--node", name, "--release", args("abq")[6], "--out", stick}, more...)
 	}
+	old := testRelease(t, "0.9", o.clock)
+	r, err := release.Read(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Rescue = false
+	describe(t, old, *r)
 	for name, c := range map[string]struct{ words, args []string }{
+		"old release":  {[]string{"0.9", "take a newer one"}, try("abq", "--yes", "abq", "--release", old)},
 		"other name":   {[]string{"nothing was done"}, try("abq", "--yes", "abc")},
 		"nobody asked": {[]string{"--yes abq"}, try("abq")},
 		"no such node": {[]string{"nine.json"}, try("nine", "--yes", "nine")},

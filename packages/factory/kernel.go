@@ -140,7 +140,7 @@ func (b *build) writeRelease(context.Context) error {
 		models = append(models, m.Model)
 	}
 	return release.Write(b.Out(), release.Release{
-		Version: b.version, Built: built, Hardware: models, Options: kernelOptions,
+		Version: b.version, Built: built, Hardware: models, Options: kernelOptions, Rescue: true,
 		Root:   release.Root{Verity: b.rootVerity},
 		Loader: release.Loader{Version: b.packages[loaderDeb].Version},
 	})

@@ -46,6 +46,9 @@ type Release struct {
 	Perm     File      `json:"perm"`     // template of /perm
 	Hardware []string  `json:"hardware"` // models that it runs on
 	Options  string    `json:"options"`  // kernel command line but for root= and verity=
+	// Rescue is that the initramfs knows what a rescue stick is (package rescue); with
+	// one that does not a stick would start as a node.
+	Rescue bool `json:"rescue,omitempty"`
 }
 
 // File is one file of the release.
