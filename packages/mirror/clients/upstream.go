@@ -17,13 +17,16 @@ import (
 // upstream is an archive of each format, apt, rpm and pacman, with one package of
 // which version after version comes out. As real archives do, it puts packages
 // before the indexes that name them, and keeps the older ones for a few versions.
-type upstream struct{ dir, build string }
+type upstream struct {
+	dir, build string
+	metadata   map[string]int // files of repodata, and the versions that brought them
+}
 
 // keepVersions is how many versions of a package upstream keeps.
 const keepVersions = 3
 
 func newUpstream(ctx context.Context, dir, build string) (*upstream, error) {
-	u := &upstream{dir: dir, build: build}
+	u := &upstream{dir: dir, build: build, metadata: map[string]int{}}
 	for _, sub := range []string{"pool", "dists/x/main/binary-amd64/by-hash/SHA256", "rpm", "arch"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, err
@@ -119,10 +122,31 @@ func (u *upstream) rpm(ctx context.Context, n int) error {
 	if err := command(ctx, u.build, "createrepo_c", "--quiet", "--retain-old-md=2", filepath.Join(u.dir, "rpm")); err != nil {
 		return err
 	}
+	if err := u.forgetMetadata(n); err != nil {
+		return err
+	}
 	if old := n - keepVersions; old > 0 {
 		return os.Remove(filepath.Join(u.dir, fmt.Sprintf("rpm/p-%d-1.noarch.rpm", old)))
 	}
 	return nil
+}
+
+// forgetMetadata removes what createrepo_c ought to: it retains all that has a sum in
+// its name, and copies it each time.
+func (u *upstream) forgetMetadata(n int) error {
+	dir := filepath.Join(u.dir, "rpm/repodata")
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		name := e.Name()
+		if u.metadata[name] == 0 {
+			u.metadata[name] = n
+		}
+		if u.metadata[name] <= n-keepVersions && name != "repomd.xml" {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+			delete(u.metadata, name)
+		}
+	}
+	return err
 }
 
 // arch releases a package in the format of pacman.
