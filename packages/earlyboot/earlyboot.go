@@ -68,12 +68,13 @@ type boot struct {
 	dog     *watchdog
 	modules *kmod.Loader
 	drivers *regexp.Regexp // modaliases of what is loaded to find disks
+	screen  string         // the terminal that a person would look at, if any
 }
 
 // Run does it all. It returns only if rebooting failed.
 func Run(ctx context.Context) error {
 	err := mountAPI() // first: the kernel's log is in /dev
-	b := &boot{log: openConsole(), dog: &watchdog{path: "/dev/watchdog"}, drivers: storage}
+	b := &boot{log: openConsole(), dog: &watchdog{path: "/dev/watchdog"}, drivers: storage, screen: "/dev/tty0"}
 	if err == nil {
 		err = b.run(ctx)
 	}

@@ -218,6 +218,7 @@ func (b *boot) lastWords(ctx context.Context, words string, failed error, gone f
 		if !time.Now().Before(next) {
 			next = next.Add(repeat)
 			b.log.printf(level, "rescue: %s", words)
+			b.post(words)
 		}
 		if gone() && (failed == nil || time.Since(start) >= readPause) {
 			b.log.printf(notice, "rescue: the stick is out, rebooting")
