@@ -96,7 +96,7 @@ func stored(path string) (float64, error) {
 }
 
 // limit of one boot until the node is healthy, on a slow computer.
-const limit = 15 * time.Minute
+const limit = 40 * time.Minute
 
 // memoryLine is what the node says when it is found healthy.
 var memoryLine = regexp.MustCompile(`mm updated: memory used (\d+) MiB of \d+ MiB`)

@@ -149,7 +149,7 @@ func makeStick(t *testing.T, fleet, node, release, out string) {
 
 // hostKey waits for the node's daemon that maintainers ask.
 func hostKey(m *vm.VM) string {
-	return m.Wait(`mm managed: answering maintainers on .*host_key=(SHA256:\S+)`).Groups[1]
+	return m.Wait(`mm managed: answering maintainers on .*host_key=(SHA256:\S{43})`).Groups[1]
 }
 
 // wreck overwrites what a disk starts from, and all that says how it is divided.
