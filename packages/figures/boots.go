@@ -95,7 +95,8 @@ func stored(path string) (float64, error) {
 	return float64(st.Sys().(*syscall.Stat_t).Blocks*block) / mib, nil
 }
 
-// limit of one boot until the node is healthy, on a slow computer.
+// limit of one wait: a boot until the node is healthy, or all tries of a bad release,
+// on a slow computer.
 const limit = 40 * time.Minute
 
 // memoryLine is what the node says when it is found healthy.
