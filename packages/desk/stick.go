@@ -118,7 +118,7 @@ func (d *desk) removable(path string) (*flash.Disk, error) {
 		return nil, err
 	}
 	if !disk.Removable {
-		return nil, fmt.Errorf("--out %s: is no stick but a disk that stays (%s); give a stick's device node, or a file or folder", path, disk.Model)
+		return nil, fmt.Errorf("--out %s: is no stick but a disk that stays (%s); give a stick's device node", path, disk.Model)
 	}
 	return disk, nil
 }
