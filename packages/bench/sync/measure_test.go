@@ -30,7 +30,7 @@ func TestMeasureGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := Figures{Wall: time.Second, CPU: time.Second, RSS: 1024}
-	for _, r := range []Row{{"client", "a", "old", one, one}, {"daemon", "f", "crowd", one, one}} {
+	for _, r := range []Row{{"client", "a", "old", one, one, 0}, {"daemon", "f", "crowd", one, one, 0}} {
 		if err := p.Add(r); err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestMeasureGoesOn(t *testing.T) {
 func TestTable(t *testing.T) {
 	f := Figures{Wall: 2 * time.Second, CPU: time.Second, RSS: 100 << 10}
 	g := Figures{Wall: time.Second, CPU: time.Second, RSS: 64 << 10}
-	got := Table([]Row{{"client", "c", "n", f, g}, {"daemon", "f", "n", f, g}, {"run", "h", "n", f, g}, {"run", "g", "n", f, g}}, 1)
+	got := Table([]Row{{"client", "c", "n", f, g, 0}, {"daemon", "f", "n", f, g, 0}, {"run", "h", "n", f, g, 0}, {"run", "g", "n", f, g, time.Second}}, 1)
 	many := (32 + 306_000*150.0/(1<<20)) / 64
 	want := []float64{1, 1, many, 1, 1, 8, 1, 1, 1, many, 1}
 	if len(got) != len(want) {
@@ -64,6 +64,9 @@ func TestTable(t *testing.T) {
 		if diff := r.Aim - want[i]; diff > 1e-9 || diff < -1e-9 {
 			t.Errorf("%s: aim %v, want %v", r.Work, r.Aim, want[i])
 		}
+	}
+	if push := got[len(got)-1]; push.Ours != 2 || push.Peer != 3 {
+		t.Errorf("push to published: %+v, want 2 s beside 2 s + the 1 s of the transfer", push)
 	}
 	if data, err := json.Marshal(got[0]); err != nil || !strings.Contains(string(data), `"ratio":2`) {
 		t.Errorf("first row: %s, %v", data, err)

@@ -43,6 +43,9 @@ type Figures struct {
 type Row struct {
 	Side, Scenario, Name string
 	Ours, Rsync          Figures
+	// Transfer is how long the same upstream takes to send rsync its list, in a run
+	// of which the aim leaves that out.
+	Transfer time.Duration
 }
 
 func (r Row) String() string {
@@ -97,13 +100,16 @@ func measure(ctx context.Context, o *Options, s scenario) (Row, error) {
 		append(slices.Clone(o.Pull), from.addr, "src", dst),
 		{"rsync", "-rlptH", from.url, dst + "/"},
 	}
-	ours, rsyncs, err := o.byTurns(dst, func(which int) (Figures, error) {
+	medians, err := o.byTurns(dst, len(clients), func(which int) (Figures, error) {
 		if err := prepare(s, from.src, dst); err != nil {
 			return Figures{}, err
 		}
 		return timed(ctx, o, clients[which])
 	})
-	return Row{"client", s.id, s.name, ours, rsyncs}, err
+	if err != nil {
+		return Row{}, err
+	}
+	return Row{Side: "client", Scenario: s.id, Name: s.name, Ours: medians[0], Rsync: medians[1]}, nil
 }
 
 // prepare puts the destination into its state before a run.

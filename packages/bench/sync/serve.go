@@ -61,8 +61,11 @@ func measureServe(ctx context.Context, o *Options, s scenario) (Row, error) {
 		func() (*served, error) { return startServe(ctx, append(slices.Clone(o.Serve), src)) },
 		func() (*served, error) { return startRsync(ctx, filepath.Dir(src)) },
 	}
-	ours, rsyncs, err := o.byTurns(dst, func(which int) (Figures, error) { return serveOnce(ctx, s, src, dst, daemons[which]) })
-	return Row{"daemon", s.id, s.name, ours, rsyncs}, err
+	medians, err := o.byTurns(dst, len(daemons), func(which int) (Figures, error) { return serveOnce(ctx, s, src, dst, daemons[which]) })
+	if err != nil {
+		return Row{}, err
+	}
+	return Row{Side: "daemon", Scenario: s.id, Name: s.name, Ours: medians[0], Rsync: medians[1]}, nil
 }
 
 func serveOnce(ctx context.Context, s scenario, src, dst string, start func() (*served, error)) (Figures, error) {

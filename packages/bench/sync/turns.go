@@ -40,18 +40,22 @@ func (o *Options) offer(ctx context.Context, s scenario) (*offered, error) {
 // beside is a folder next to the source.
 func (f *offered) beside(name string) string { return filepath.Join(filepath.Dir(f.src), name) }
 
-// byTurns runs ours (0) and rsync's (1) by turns and takes the medians. What they
+// byTurns runs each of so many commands by turns and takes the medians. What they
 // left in dst goes.
-func (o *Options) byTurns(dst string, run func(which int) (Figures, error)) (ours, rsyncs Figures, err error) {
-	var runs [2][]Figures
+func (o *Options) byTurns(dst string, commands int, run func(which int) (Figures, error)) ([]Figures, error) {
+	runs := make([][]Figures, commands)
 	for range o.Rounds {
 		for which := range runs {
 			f, err := run(which)
 			if err != nil {
-				return Figures{}, Figures{}, err
+				return nil, err
 			}
 			runs[which] = append(runs[which], f)
 		}
 	}
-	return median(runs[0]), median(runs[1]), os.RemoveAll(dst)
+	medians := make([]Figures, commands)
+	for which := range runs {
+		medians[which] = median(runs[which])
+	}
+	return medians, os.RemoveAll(dst)
 }

@@ -28,7 +28,7 @@ import (
 // published: those of clients, what a push brings, and the memory that a list of
 // three million entries takes.
 func whole() []scenario {
-	return append(scenarios(), scenario{"g", "20 files of 300,000 changed", makeMany, twentyBehind, age})
+	return append(scenarios(), scenario{pushed, "20 files of 300,000 changed", makeMany, twentyBehind, age})
 }
 
 // recipe is how the mirrors of the fleet call rsync.
@@ -47,7 +47,10 @@ func measureWhole(ctx context.Context, o *Options, s scenario) (Row, error) {
 		append(slices.Clone(o.Whole), from.addr, "src", dst),
 		append(append([]string{"rsync"}, recipe[:]...), from.url, tree+"/"),
 	}
-	ours, rsyncs, err := o.byTurns(dst, func(which int) (Figures, error) {
+	if s.id == pushed {
+		clients = append(clients, append(append([]string{"rsync"}, recipe[:]...), "--list-only", from.url))
+	}
+	medians, err := o.byTurns(dst, len(clients), func(which int) (Figures, error) {
 		if err := discard(dst, s.again != nil); err != nil {
 			return Figures{}, err
 		}
@@ -56,8 +59,18 @@ func measureWhole(ctx context.Context, o *Options, s scenario) (Row, error) {
 		}
 		return timed(ctx, o, clients[which])
 	})
-	return Row{"run", s.id, s.name, ours, rsyncs}, err
+	if err != nil {
+		return Row{}, err
+	}
+	row := Row{Side: "run", Scenario: s.id, Name: s.name, Ours: medians[0], Rsync: medians[1]}
+	if s.id == pushed {
+		row.Transfer = medians[2].Wall
+	}
+	return row, nil
 }
+
+// pushed is the run that a push starts.
+const pushed = "g"
 
 // treeDir is where, below the destination, the tree is.
 const treeDir = "mirror/tree"
