@@ -13,6 +13,11 @@
 // good by dropping its counter would be tried for ever if it rotted later; two
 // counted entries would both run out, and then the loader takes the bad one.
 //
+// The loader counts by renaming the file, and a power cut that tears the sectors
+// of this write can leave neither name. So an entry carries no counter either
+// while there is no other to fall back to: a file that the loader must touch is
+// never the only one that boots.
+//
 // The boot loader itself is not updated, although a release carries one. Firmware
 // starts it by one name only, EFI/BOOT/BOOTX64.EFI: the boxes drop boot entries of
 // their own, so there is no second loader to fall back to. Whoever writes that file

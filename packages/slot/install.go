@@ -31,9 +31,10 @@ type Installation struct {
 }
 
 // Install writes the release and puts it on trial. The order lets the power fail
-// at any point: the slot has no entry while it is incomplete, everything is
-// flushed, read back and compared with its hash before the next step, and the
-// running slot becomes the fallback just before the new entry appears.
+// at any point: the running slot becomes the fallback first, so that the loader
+// need not rename the only entry there is; the other slot has no entry while it
+// is incomplete; everything is flushed, read back and compared with its hash
+// before the next step.
 func Install(ctx context.Context, i Installation) (Entry, error) {
 	target := i.Running.Other()
 	e, err := i.install(ctx, target)
@@ -50,6 +51,9 @@ func (i Installation) install(ctx context.Context, target Name) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
+	if err := settle(i.ESP, []Entry{running, {Slot: target, Generation: generation}}, i.Running, i.Running); err != nil {
+		return Entry{}, err
+	}
 	if err := Drop(i.ESP, target); err != nil {
 		return Entry{}, err
 	}
@@ -57,9 +61,6 @@ func (i Installation) install(ctx context.Context, target Name) (Entry, error) {
 		return Entry{}, err
 	}
 	if err := i.writeBootFiles(ctx, target); err != nil {
-		return Entry{}, err
-	}
-	if err := settle(i.ESP, []Entry{running, {Slot: target, Generation: generation}}, i.Running, i.Running); err != nil {
 		return Entry{}, err
 	}
 	e := New(target, generation, i.Release, i.Disk).WithTries(TrialTries)

@@ -125,9 +125,9 @@ func Put(esp string, e Entry) error {
 func Drop(esp string, n Name) error { return tidy(esp, n, "") }
 
 // Rearm is called when the node, running the given slot, was found healthy. The
-// preferred slot gets a full counter; a fallback loses what it has of one. It
-// reports whether the running slot is the preferred one, hence armed. Leftovers
-// of interrupted changes are removed.
+// preferred slot gets a full counter, if there is another to fall back to; a
+// fallback loses what it has of one. It reports whether the running slot is the
+// preferred one, hence armed. Leftovers of interrupted changes are removed.
 func Rearm(esp string, running Name) (armed bool, err error) {
 	entries, listErr := List(esp)
 	preferred, ok := Preferred(entries)
@@ -156,7 +156,7 @@ func settle(esp string, entries []Entry, n, running Name) error {
 	}
 	want := e.WithoutCounter()
 	switch {
-	case n == preferred.Slot:
+	case n == preferred.Slot && !alone(entries, n):
 		want = full(esp, e)
 	case e.Bad() && n != running:
 		return nil // was tried in vain: stays so until it is written again
@@ -165,6 +165,11 @@ func settle(esp string, entries []Entry, n, running Name) error {
 		return Put(esp, want) // not a rename: on FAT it can leave neither name
 	}
 	return tidy(esp, n, want.FileName())
+}
+
+// alone reports whether a slot has no other to fall back to.
+func alone(entries []Entry, n Name) bool {
+	return !slices.ContainsFunc(entries, func(e Entry) bool { return e.Slot != n && !e.Bad() })
 }
 
 // full returns the entry with a full counter, whose next count is not the name of

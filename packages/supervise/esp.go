@@ -72,6 +72,7 @@ func (e *ESP) Boot(running slot.Name) (Boot, string, error) {
 	for _, entry := range entries {
 		if entry.Slot == running {
 			b.Generation, b.TriesLeft = entry.Generation, entry.TriesLeft
+			b.Alone = !slices.ContainsFunc(entries, func(e slot.Entry) bool { return e.Slot != running })
 			b.Last = entry.Bad() && !other
 			b.Trial = entry.Counted && !b.Last
 			return b, entry.Release, err

@@ -108,7 +108,7 @@ func TestBootWithoutAnotherSlot(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if b, _, err := e.Boot(slot.A); err != nil || b.Trial != c.want || b.Last == c.want {
+		if b, _, err := e.Boot(slot.A); err != nil || b.Trial != c.want || b.Last == c.want || b.Alone != (len(c.entries) == 1) {
 			t.Errorf("%s: %+v, %v", name, b, err)
 		}
 	}

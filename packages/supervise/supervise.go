@@ -36,6 +36,7 @@ type Boot struct {
 	Generation uint64
 	Trial      bool // the loader counted this boot
 	TriesLeft  int
+	Alone      bool // the other slot has no entry
 	Last       bool // its tries are used up, and there is no slot to fall back to
 	Unread     bool // the boot entries could not be read: the rest is not known
 }
@@ -157,6 +158,8 @@ func (g *Gate) greet() {
 		line = fmt.Sprintf("slot %s, boot entries unreadable", g.Boot.Slot)
 	case g.Boot.Last:
 		line = fmt.Sprintf("slot %s has used up its tries, and there is no other to fall back to: trying on", g.Boot.Slot)
+	case g.Boot.Alone:
+		line = fmt.Sprintf("slot %s is the only one", g.Boot.Slot)
 	case g.Boot.Trial:
 		line = fmt.Sprintf("slot %s on trial, %d tries left", g.Boot.Slot, g.Boot.TriesLeft)
 	}

@@ -116,7 +116,7 @@ func TestWithdrawnReleaseIsNotBooted(t *testing.T) {
 	f.decide(rollout.Rollout{Version: "2026.11.02", Percent: 0})
 	b.settle()
 	entries, err := slot.List(string(b.esp))
-	if err != nil || len(entries) != 1 || !entries[0].Counted || b.saved().State != Idle {
+	if err != nil || len(entries) != 1 || entries[0].Counted || b.saved().State != Idle {
 		t.Errorf("entries %+v, %v, state %+v", entries, err, b.saved())
 	}
 	// An emergency does not wait.
