@@ -168,7 +168,7 @@ func (r *run) boot(ctx context.Context, c Cut, finish bool) (problem, err error)
 func (r *run) extract(c Cut, path string) (slot.Name, error) {
 	m := newPlayer(r.disk, r.check.watched).at(c)
 	r.looks.Lock()
-	expected := r.check.check(m).Slot
+	expected := r.check.check(m, c.Kind).Slot
 	r.looks.Unlock()
 	return expected, m.extract(path, extent{0, r.disk.size})
 }

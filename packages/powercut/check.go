@@ -141,11 +141,18 @@ func remember[T any](c *checker, key string, f func() T) T {
 	return v
 }
 
-// check looks at a disk made with the checker's extents watched.
-func (c *checker) check(m *image) finding {
+// check looks at a disk made with the checker's extents watched. The loader counts
+// by renaming, for which firmware writes several sectors of a folder at once, the
+// old name in one of them and the new one in another. A cut that tears this write
+// leaves both names, which the system that starts puts in order, or neither, for
+// which there must be another slot's.
+func (c *checker) check(m *image, kind Kind) finding {
 	f := finding{ESP: m.sums[watchESP]}
 	esp := remember(c, fmt.Sprintf("esp %x", f.ESP), func() espState { return c.checkESP(m) })
 	f.Problems = append(f.Problems, esp.problems...)
+	if kind != Torn || len(esp.entries) == 0 {
+		f.Problems = append(f.Problems, esp.unlessTorn...)
+	}
 	f.Choice, f.Slot = esp.choice, esp.slot
 	for _, e := range esp.entries {
 		if err := c.checkRoot(m, e); err != "" {
@@ -199,10 +206,12 @@ func primaryWhole(m *image) bool {
 // espState is what there is to say about an ESP.
 type espState struct {
 	problems []string
-	entries  []bootable
-	choice   string
-	slot     slot.Name // of the choice
-	view     string
+	// unlessTorn are problems that a torn write of the loader may leave.
+	unlessTorn []string
+	entries    []bootable
+	choice     string
+	slot       slot.Name // of the choice
+	view       string
 }
 
 // bootable is an entry with the release whose kernel and initramfs it starts.
@@ -251,13 +260,13 @@ func (c *checker) checkESP(m *image) (s espState) {
 	}
 	s.view = seen.String()
 	if !slices.ContainsFunc(s.entries, func(b bootable) bool { return b.slot == c.running }) {
-		report("slot %s, which was running, has lost its entry: %v", c.running, ignored)
+		s.unlessTorn = append(s.unlessTorn, fmt.Sprintf("ESP: slot %s, which was running, has lost its entry: %v", c.running, ignored))
 	}
 	if e, ok := slot.Choose(slices.Collect(maps.Values(entries))); ok {
 		s.slot = e.Slot
 		s.choice = fmt.Sprintf("slot %s generation %d release %s", e.Slot, e.Generation, e.Release)
 		if next := e.Started().FileName(); next != e.FileName() && slices.Contains(f.list(entriesDir), next) {
-			report("%s would be started for ever: %s is in the way of counting", e.FileName(), next)
+			s.unlessTorn = append(s.unlessTorn, fmt.Sprintf("ESP: %s would be started for ever: %s is in the way of counting", e.FileName(), next))
 		}
 	} else {
 		report("nothing to boot")

@@ -65,8 +65,14 @@ func (u update) writeBoot(d vm.Disk) error {
 
 // crowd fills the folder of entries, so that a further name lies in another sector
 // than the first ones.
-func (u update) crowd(d vm.Disk) error {
-	for n := range 20 {
+func (u update) crowd(d vm.Disk) error { return others(d, 20) }
+
+// neighbours fills the folder's first sector, so that a further name lies in the
+// second.
+func (u update) neighbours(d vm.Disk) error { return others(d, 12) }
+
+func others(d vm.Disk, files int) error {
+	for n := range files {
 		if err := d.ESPWrite(fmt.Sprintf("loader/entries/other%d", n), nil); err != nil {
 			return err
 		}
@@ -75,17 +81,27 @@ func (u update) crowd(d vm.Disk) error {
 }
 
 // The running slot's entry gets another name in two steps.
-const runningName = "loader/entries/slot-a+5.conf"
+const (
+	runningName = "loader/entries/slot-a+5.conf"
+	otherName   = "loader/entries/slot-a+4.conf"
+)
 
 func (u update) addName(d vm.Disk) error {
 	body, err := d.ESPRead(runningName)
 	if err != nil {
 		return err
 	}
-	return d.ESPWrite("loader/entries/slot-a+4.conf", body)
+	return d.ESPWrite(otherName, body)
 }
 
 func (u update) dropName(d vm.Disk) error { return d.ESPRemove(runningName) }
+
+// The loader's name for the entry is too long for the place of the old one.
+const countedName = "loader/entries/slot-a+4-1.conf"
+
+func (u update) count(d vm.Disk) error { return d.ESPRename(runningName, countedName) }
+
+func (u update) restore(d vm.Disk) error { return d.ESPRename(countedName, runningName) }
 
 // problems replays a script and returns what the checker says, by its first word,
 // and what the loader chose.
@@ -100,7 +116,7 @@ func problems(t *testing.T, base string, s *script, releases ...string) (bad map
 	p := newPlayer(d, c.watched)
 	for _, at := range listCuts(d.entries) {
 		cuts++
-		f := c.check(p.at(at))
+		f := c.check(p.at(at), at.Kind)
 		for _, line := range f.Problems {
 			bad[strings.Fields(strings.ReplaceAll(line, ":", ""))[0]]++
 		}
@@ -167,10 +183,24 @@ func TestOrderOfAnUpdate(t *testing.T) {
 			s.step(true, u.addName)
 			s.step(true, u.dropName)
 		}, nil},
+		{"renamed in one write, which the cut tears", func(s *script) { // as firmware does it for the loader
+			s.step(true, u.neighbours)
+			for range 10 {
+				s.step(true, u.count)
+				s.step(true, u.restore)
+			}
+		}, nil},
+		{"the same without another slot", func(s *script) {
+			s.step(true, u.dropEntry, u.neighbours)
+			for range 10 {
+				s.step(true, u.count)
+				s.step(true, u.restore)
+			}
+		}, []string{"ESP"}},
 		{"the name that the loader will want is taken", func(s *script) {
 			s.step(true, func(d vm.Disk) error {
 				body, err := d.ESPRead(runningName)
-				return errors.Join(err, d.ESPWrite("loader/entries/slot-a+4-1.conf", body))
+				return errors.Join(err, d.ESPWrite(countedName, body))
 			})
 		}, []string{"ESP"}},
 		{"identity damaged", func(s *script) {

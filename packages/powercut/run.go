@@ -246,7 +246,7 @@ func (r *run) checkAll(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		f := checker.check(p.at(cuts[n]))
+		f := checker.check(p.at(cuts[n]), cuts[n].Kind)
 		if r.state.Perms*len(cuts) < (n+1)*r.Perms { // as many as wanted, evenly
 			r.state.Perms++
 			if err := checker.checkPerm(ctx, p.m, r.dir); err != nil {
