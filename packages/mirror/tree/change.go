@@ -46,7 +46,7 @@ func (r *Root) MoveOut(name string, to *Root, target string) error {
 	if err != nil {
 		return err
 	}
-	defer r.forget() // the directory kept open may be the one that goes
+	defer r.forget() // a directory kept open may be the one that goes
 	return r.change("move away", name, func(dir int, base string) error {
 		err := unix.Renameat(dir, base, dst, dstBase)
 		if err == unix.EACCES { // a directory that changes parents must be writable itself
@@ -68,12 +68,6 @@ func (r *Root) LinkIn(name string, to *Root, target string) error {
 	src, srcBase, err := r.parent(name)
 	if err != nil {
 		return err
-	}
-	if to == r && src != r.fd { // whose next directory takes the place of this one
-		if src, err = unix.FcntlInt(uintptr(src), unix.F_DUPFD_CLOEXEC, 0); err != nil {
-			return &fs.PathError{Op: "link", Path: name, Err: err}
-		}
-		defer unix.Close(src)
 	}
 	dst, dstBase, err := to.parent(target)
 	if err != nil {
@@ -97,13 +91,17 @@ func (r *Root) Symlink(target, name string, sec int64, nsec uint32) error {
 
 // Remove deletes a file, link or empty directory. A missing one is no error.
 func (r *Root) Remove(name string) error {
+	isDir := false
 	err := r.change("remove", name, func(dir int, base string) error {
 		err := unix.Unlinkat(dir, base, 0)
-		if err == unix.EISDIR {
+		if isDir = err == unix.EISDIR; isDir {
 			err = unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
 		}
 		return err
 	})
+	if isDir {
+		r.forget() // it may be one that is kept open
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -27,9 +27,16 @@ import (
 type Root struct {
 	name string
 	fd   int
-	// The last directory used stays open: plans are in directory order.
-	lastName string
-	lastFD   int
+	// The last two directories used stay open: plans are in directory order, and a
+	// hard link has its source in another one.
+	kept [2]directory
+	last int // index of the one used last
+}
+
+// directory is an open directory, with no name if there is none.
+type directory struct {
+	name string
+	fd   int
 }
 
 // Open opens the tree at name, which must be a directory.
@@ -38,7 +45,7 @@ func Open(name string) (*Root, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return &Root{name: name, fd: fd, lastFD: -1}, nil
+	return &Root{name: name, fd: fd}, nil
 }
 
 // Close ends the use of the tree.
@@ -65,20 +72,30 @@ func Clean(name string) bool {
 }
 
 func (r *Root) forget() {
-	if r.lastFD >= 0 {
-		unix.Close(r.lastFD)
-		r.lastFD, r.lastName = -1, ""
+	for i := range r.kept {
+		r.keep(i, directory{})
 	}
 }
 
+// keep puts a directory in the place of another, which is closed.
+func (r *Root) keep(i int, d directory) {
+	if r.kept[i].name != "" {
+		unix.Close(r.kept[i].fd)
+	}
+	r.kept[i], r.last = d, i
+}
+
 // dir returns a descriptor of a directory in the tree, "." for its root. It
-// belongs to the Root and is good until the next call.
+// belongs to the Root and is good until the next call but one.
 func (r *Root) dir(name string) (int, error) {
 	if name == "." || name == "" {
 		return r.fd, nil
 	}
-	if r.lastFD >= 0 && r.lastName == name {
-		return r.lastFD, nil
+	for i := range r.kept {
+		if r.kept[i].name == name {
+			r.last = i
+			return r.kept[i].fd, nil
+		}
 	}
 	if !Clean(name) {
 		return -1, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
@@ -87,8 +104,7 @@ func (r *Root) dir(name string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	r.forget()
-	r.lastFD, r.lastName = fd, name
+	r.keep(1-r.last, directory{name, fd})
 	return fd, nil
 }
 

@@ -206,3 +206,40 @@ func TestLinkWithinTheTree(t *testing.T) {
 		t.Errorf("b/z: %+v, %v", st, err)
 	}
 }
+
+// Directories that are kept open are those that the tree has under their names.
+func TestKeptDirectories(t *testing.T) {
+	r := open(t, t.TempDir())
+	write := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(r.Name(), name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"a", "b", "c"} {
+		if err := r.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(dir + "/file")
+	}
+	for _, link := range [][2]string{{"a", "b"}, {"b", "a"}, {"a", "c"}, {"c", "b"}, {"b", "c"}, {"a", "a"}} {
+		target := link[1] + "/from-" + link[0]
+		if err := r.LinkIn(link[0]+"/file", r, target); err != nil {
+			t.Error(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(r.Name(), target)); err != nil || string(got) != link[0]+"/file" {
+			t.Errorf("%s holds %q, %v", target, got, err)
+		}
+	}
+	for _, name := range []string{"a/file", "a/from-a", "a/from-b", "a", "b/from-a"} { // uses a, then b
+		if err := r.Remove(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := r.Mkdir("a", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.LinkIn("b/file", r, "a/again"); err != nil {
+		t.Errorf("link into a directory that was made anew: %v", err)
+	}
+}
