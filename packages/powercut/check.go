@@ -144,13 +144,13 @@ func remember[T any](c *checker, key string, f func() T) T {
 // check looks at a disk made with the checker's extents watched. The loader counts
 // by renaming, for which firmware writes several sectors of a folder at once, the
 // old name in one of them and the new one in another. A cut that tears this write
-// leaves both names, which the system that starts puts in order, or neither, for
-// which there must be another slot's.
+// leaves both names, which the system that starts puts in order if it is well, or
+// neither. So what the loader counts is never the only entry.
 func (c *checker) check(m *image, kind Kind) finding {
 	f := finding{ESP: m.sums[watchESP]}
 	esp := remember(c, fmt.Sprintf("esp %x", f.ESP), func() espState { return c.checkESP(m) })
 	f.Problems = append(f.Problems, esp.problems...)
-	if kind != Torn || len(esp.entries) == 0 {
+	if kind != Torn {
 		f.Problems = append(f.Problems, esp.unlessTorn...)
 	}
 	f.Choice, f.Slot = esp.choice, esp.slot
@@ -267,6 +267,9 @@ func (c *checker) checkESP(m *image) (s espState) {
 		s.choice = fmt.Sprintf("slot %s generation %d release %s", e.Slot, e.Generation, e.Release)
 		if next := e.Started().FileName(); next != e.FileName() && slices.Contains(f.list(entriesDir), next) {
 			s.unlessTorn = append(s.unlessTorn, fmt.Sprintf("ESP: %s would be started for ever: %s is in the way of counting", e.FileName(), next))
+		}
+		if e.Counted && !e.Bad() && !slices.ContainsFunc(s.entries, func(b bootable) bool { return b.slot != e.Slot }) {
+			report("%s is the only entry, and the loader would rename it", e.FileName())
 		}
 	} else {
 		report("nothing to boot")

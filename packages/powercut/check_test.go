@@ -38,7 +38,15 @@ func (u update) entry(d vm.Disk) slot.Entry {
 	return slot.New(slot.B, 3, u.r, t.Part(disk.ESP).GUID).WithTries(slot.TrialTries)
 }
 
+// dropEntry comes after fallback: the only entry left must be one that the loader
+// does not rename.
 func (u update) dropEntry(d vm.Disk) error { return d.ESPRemove("loader/entries/slot-b.conf") }
+
+const fallbackName = "loader/entries/slot-a.conf"
+
+func (u update) fallback(s *script) {
+	s.step(true, func(d vm.Disk) error { return d.ESPRename(runningName, fallbackName) }) // in one sector
+}
 
 const temporary = "loader/entries/temporary"
 
@@ -138,6 +146,7 @@ func TestOrderOfAnUpdate(t *testing.T) {
 		bad   []string
 	}{
 		{"right", func(s *script) {
+			u.fallback(s)
 			s.step(true, u.dropEntry)
 			s.step(true, u.writeRoot)
 			s.step(true, u.writeBoot)
@@ -147,7 +156,11 @@ func TestOrderOfAnUpdate(t *testing.T) {
 		{"entry stays", func(s *script) {
 			s.step(true, u.writeRoot)
 		}, []string{"root"}},
+		{"the only entry is one that the loader counts", func(s *script) {
+			s.step(true, u.dropEntry)
+		}, []string{"ESP"}},
 		{"no barrier before the entry", func(s *script) {
+			u.fallback(s)
 			s.step(true, u.dropEntry)
 			s.step(true, u.writeRoot)
 			s.step(true, u.prepareEntry)
@@ -155,6 +168,7 @@ func TestOrderOfAnUpdate(t *testing.T) {
 			s.step(true, u.nameEntry)
 		}, []string{"ESP"}},
 		{"no barrier after the root", func(s *script) {
+			u.fallback(s)
 			s.step(true, u.dropEntry)
 			s.step(true, u.writeBoot)
 			s.step(true, u.prepareEntry)
@@ -162,6 +176,7 @@ func TestOrderOfAnUpdate(t *testing.T) {
 			s.step(true, u.nameEntry)
 		}, []string{"root"}},
 		{"name before the content", func(s *script) { // which may be that of the entry dropped
+			u.fallback(s)
 			s.step(true, u.dropEntry)
 			s.step(true, u.writeRoot)
 			s.step(true, u.writeBoot)

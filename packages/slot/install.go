@@ -51,7 +51,7 @@ func (i Installation) install(ctx context.Context, target Name) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := settle(i.ESP, []Entry{running, {Slot: target, Generation: generation}}, i.Running, i.Running); err != nil {
+	if err := settle(i.ESP, []Entry{running, {Slot: target, Generation: generation}}, i.Running, i.Running, false); err != nil {
 		return Entry{}, err
 	}
 	if err := Drop(i.ESP, target); err != nil {

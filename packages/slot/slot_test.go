@@ -220,6 +220,18 @@ func TestDamagedFilesOfEntries(t *testing.T) {
 	}
 }
 
+// Another slot that cannot be read now may be there all the same.
+func TestRearmBesideAnUnreadableSlot(t *testing.T) {
+	esp := makeESP(t, file{"slot-a+4-1", 2})
+	write(t, esp, "slot-b.conf", "title x")
+	if armed, err := Rearm(esp, A); !armed || err != nil {
+		t.Errorf("Rearm = %v, %v", armed, err)
+	}
+	if diff := cmp.Diff([]string{"slot-a+5-1", "slot-b"}, names(t, esp)); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
 func TestRearmWithoutEntries(t *testing.T) {
 	if _, err := Rearm(makeESP(t), A); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
