@@ -13,17 +13,18 @@ type scenario struct {
 	make     func(dir string, scale float64) error
 	before   func(src, dst string) error // dst is empty when it is called
 	again    func(dst string) error      // the same, where dst is as a run left it; nil: dst is made anew
+	aside    bool                        // what a run left goes when all are done
 }
 
 func scenarios() []scenario {
 	none := func(src, dst string) error { return nil }
 	asItIs := func(dst string) error { return nil }
 	return []scenario{
-		{"a", "4 GiB in 8 files", makeLarge, none, nil},
-		{"b", "50,000 files of 2 to 40 KiB", makeSmall, none, nil},
-		{"c", "300,000 entries unchanged", makeMany, cloneTree, asItIs},
-		{"d", "1 GiB with 1 % changed", makeChanged, oldVersion, nil},
-		{"e", "20,000 hard links", makeLinks, none, nil},
+		{"a", "4 GiB in 8 files", makeLarge, none, nil, false},
+		{"b", "50,000 files of 2 to 40 KiB", makeSmall, none, nil, true},
+		{"c", "300,000 entries unchanged", makeMany, cloneTree, asItIs, false},
+		{"d", "1 GiB with 1 % changed", makeChanged, oldVersion, nil, false},
+		{"e", "20,000 hard links", makeLinks, none, nil, true},
 	}
 }
 

@@ -119,7 +119,7 @@ func prepare(s scenario, src, dst string) error {
 			return s.again(dst)
 		}
 	}
-	if err := os.RemoveAll(dst); err != nil {
+	if err := s.remove(dst); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dst, 0o755); err != nil {

@@ -45,7 +45,7 @@ func Serve(ctx context.Context, dir string, w io.Writer) error {
 
 // crowded is the scenario of many clients at once.
 func crowded() scenario {
-	return scenario{"f", fmt.Sprintf("%d clients list (c)", Crowd), makeMany, nil, nil}
+	return scenario{"f", fmt.Sprintf("%d clients list (c)", Crowd), makeMany, nil, nil, false}
 }
 
 // measureServe measures daemons: the real client pulls from rsync's and from

@@ -28,7 +28,7 @@ import (
 // published: those of clients, what a push brings, and the memory that a list of
 // three million entries takes.
 func whole() []scenario {
-	return append(scenarios(), scenario{pushed, "20 files of 300,000 changed", makeMany, twentyBehind, age})
+	return append(scenarios(), scenario{pushed, "20 files of 300,000 changed", makeMany, twentyBehind, age, false})
 }
 
 // recipe is how the mirrors of the fleet call rsync.
@@ -51,7 +51,7 @@ func measureWhole(ctx context.Context, o *Options, s scenario) (Row, error) {
 		clients = append(clients, append(append([]string{"rsync"}, recipe[:]...), "--list-only", from.url))
 	}
 	medians, err := o.byTurns(dst, len(clients), func(which int) (Figures, error) {
-		if err := discard(dst, s.again != nil); err != nil {
+		if err := s.discard(dst); err != nil {
 			return Figures{}, err
 		}
 		if err := prepare(s, from.src, tree); err != nil {
@@ -76,9 +76,9 @@ const pushed = "g"
 const treeDir = "mirror/tree"
 
 // discard removes what a run left, but for the tree if that is to be kept.
-func discard(dst string, keepTree bool) error {
-	if !keepTree {
-		return os.RemoveAll(dst)
+func (s scenario) discard(dst string) error {
+	if s.again == nil {
+		return s.remove(dst)
 	}
 	mirrors := filepath.Dir(filepath.Join(dst, treeDir))
 	for dir, keep := range map[string]string{dst: mirrors, mirrors: filepath.Join(dst, treeDir)} {
