@@ -194,13 +194,13 @@ func (e *Entry) parseBody(body []byte) error {
 		}
 		fields[key] = strings.TrimSpace(value)
 	}
-	for key, want := range map[string]string{
-		"sort-key": sortKey,
-		"linux":    "/" + e.Slot.Dir() + "/" + release.KernelFile,
-		"initrd":   "/" + e.Slot.Dir() + "/" + release.InitrdFile,
+	for _, must := range []struct{ key, value string }{
+		{"sort-key", sortKey},
+		{"linux", "/" + e.Slot.Dir() + "/" + release.KernelFile},
+		{"initrd", "/" + e.Slot.Dir() + "/" + release.InitrdFile},
 	} {
-		if fields[key] != want {
-			return fmt.Errorf("%s is %q, want %q", key, fields[key], want)
+		if fields[must.key] != must.value {
+			return fmt.Errorf("%s is %q, want %q", must.key, fields[must.key], must.value)
 		}
 	}
 	if !number.MatchString(fields["version"]) {

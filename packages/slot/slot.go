@@ -125,10 +125,10 @@ func Put(esp string, e Entry) error {
 func Drop(esp string, n Name) error { return tidy(esp, n, "") }
 
 // Rearm is called when the node, running the given slot, was found healthy. The
-// preferred slot gets a full counter, if there is another to fall back to, or may
-// be: an entry that cannot be read is none that is not there. A fallback loses what
-// it has of a counter. It reports whether the running slot is the preferred one,
-// hence armed. Leftovers of interrupted changes are removed.
+// preferred slot gets a full counter if there is another to fall back to; beside
+// entries that cannot be read, which may be of another, it keeps one that it has. A
+// fallback loses what it has of a counter. Rearm reports whether the running slot is
+// the preferred one, hence armed. Leftovers of interrupted changes are removed.
 func Rearm(esp string, running Name) (armed bool, err error) {
 	entries, listErr := List(esp)
 	preferred, ok := Preferred(entries)
@@ -137,7 +137,7 @@ func Rearm(esp string, running Name) (armed bool, err error) {
 	}
 	armed = preferred.Slot == running
 	for _, n := range []Name{running, running.Other()} {
-		if err := settle(esp, entries, n, running, listErr == nil && alone(entries, n)); err != nil {
+		if err := settle(esp, entries, n, running, listErr != nil); err != nil {
 			return armed, fmt.Errorf("re-arm slot %s: %w", running, err)
 		}
 		if !armed {
@@ -147,9 +147,9 @@ func Rearm(esp string, running Name) (armed bool, err error) {
 	return armed, durable.Barrier(filepath.Join(esp, EntriesDir))
 }
 
-// settle gives a slot's entry the counter that it must have. It is alone if there
-// is no other to fall back to.
-func settle(esp string, entries []Entry, n, running Name, alone bool) error {
+// settle gives a slot's entry the counter that it must have. The entries may be all
+// that there are, or some.
+func settle(esp string, entries []Entry, n, running Name, some bool) error {
 	preferred, _ := Preferred(entries)
 	own := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Slot != n })
 	e, ok := Preferred(own)
@@ -158,7 +158,7 @@ func settle(esp string, entries []Entry, n, running Name, alone bool) error {
 	}
 	want := e.WithoutCounter()
 	switch {
-	case n == preferred.Slot && !alone:
+	case n == preferred.Slot && (!alone(entries, n) || some && e.Counted):
 		want = full(esp, e)
 	case e.Bad() && n != running:
 		return nil // was tried in vain: stays so until it is written again

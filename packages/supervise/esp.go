@@ -82,7 +82,8 @@ func (e *ESP) Boot(running slot.Name) (Boot, string, error) {
 	return b, "", errors.Join(err, fmt.Errorf("slot %s has no boot entry", running))
 }
 
-// Rearm makes the running slot's tries full.
+// Rearm makes the running slot's tries full. What is damaged beside its entry, as
+// by a power cut while another was written, is no hindrance.
 func (e *ESP) Rearm(running slot.Name) (b Boot, armed bool, err error) {
 	err = e.Change(func(dir string) (err error) {
 		armed, err = slot.Rearm(dir, running)
@@ -91,6 +92,8 @@ func (e *ESP) Rearm(running slot.Name) (b Boot, armed bool, err error) {
 	if err != nil {
 		return Boot{}, armed, err
 	}
-	b, _, err = e.Boot(running)
+	if b, _, err = e.Boot(running); !b.Unread {
+		err = nil
+	}
 	return b, armed, err
 }

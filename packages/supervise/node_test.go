@@ -82,6 +82,24 @@ func TestESP(t *testing.T) {
 	}
 }
 
+// The power failed while the other slot's entry was written.
+func TestRearmBesideADamagedEntry(t *testing.T) {
+	e := newESP(t)
+	err := e.Change(func(dir string) error {
+		return errors.Join(slot.Drop(dir, slot.B), slot.Put(dir, entry(slot.A, 2)), os.WriteFile(filepath.Join(dir, slot.EntriesDir, "slot-b+3.conf"), nil, 0o644))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, armed, err := e.Rearm(slot.A)
+	if want := (Boot{Slot: "a", Generation: 2, Alone: true}); err != nil || !armed || b != want {
+		t.Errorf("re-armed: %+v, %v, %v; want %+v", b, armed, err, want)
+	}
+	if b, armed, err := e.Rearm(slot.B); err == nil || armed {
+		t.Errorf("a slot without an entry was re-armed: %+v, %v", b, armed)
+	}
+}
+
 // Without a better slot to fall back to, rebooting every few minutes cures
 // nothing: the entry is judged as a fallback is.
 func TestBootWithoutAnotherSlot(t *testing.T) {
