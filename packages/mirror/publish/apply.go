@@ -152,16 +152,14 @@ func (a *applier) hard(op plan.Op) error {
 	if !source.IsRegular() {
 		return fmt.Errorf("%w: hard link to %q, which is not a file", ErrObstructed, op.Source)
 	}
-	have, err := a.tree.Stat(op.Path)
-	if err == nil && have.Inode == source.Inode {
-		return nil // a rename onto itself would do nothing and leave the link behind
+	// Mostly the name is new. Only one that is taken, and a directory that its owner
+	// cannot write, take the long way.
+	if err := a.tree.LinkIn(op.Source, a.tree, op.Path); !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) {
+		a.result.Files++
+		return err
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		// Only a directory that its owner cannot write takes the long way.
-		if err := a.tree.LinkIn(op.Source, a.tree, op.Path); !errors.Is(err, fs.ErrPermission) {
-			a.result.Files++
-			return err
-		}
+	if have, err := a.tree.Stat(op.Path); err == nil && have.Inode == source.Inode {
+		return nil // a rename onto itself would do nothing and leave the link behind
 	}
 	if err := a.stage.Remove(tempLink); err != nil {
 		return err
