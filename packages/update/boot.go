@@ -54,11 +54,19 @@ func (u *Updater) resume(ctx context.Context) error {
 		f := Failure{Version: s.Version, Reason: why, Sequence: s.Sequence, Time: at}
 		err = errors.Join(err, u.change(func(s *Saved) { s.State, s.Reason, s.Bad = Failed, "", failed(s.Bad, f) }),
 			os.RemoveAll(filepath.Join(u.State, "download")))
+	case next == Idle && why != "":
+		daemon.Notice(u.Log, fmt.Sprintf("release %s is lost: %s, to be installed again", s.Version, why))
+		err = errors.Join(err, u.change(func(s *Saved) { s.State, s.Lost = Idle, s.Lost+1 }))
 	case next != s.State:
 		err = errors.Join(err, u.change(func(s *Saved) { s.State = next }))
 	}
 	return err
 }
+
+// maxLost is how often a release is installed again because its boot entry
+// vanished. A power cut while the loader counts can do that, which says nothing
+// about the release; an ESP that keeps nothing does it every time.
+const maxLost = 2
 
 // settle judges what became of a release: the node runs it, or it does not.
 func settle(s Saved, n Self, entries []slot.Entry) (next State, why string) {
@@ -80,6 +88,8 @@ func settle(s Saved, n Self, entries []slot.Entry) (next State, why string) {
 		return Installing, "" // perhaps the loader would choose it already
 	case s.Boot == n.Boot && s.State != Good:
 		return Waiting, "" // there was no reboot yet
+	case i < 0 && s.Reason == "" && s.Lost < maxLost:
+		return Idle, "its boot entry is gone"
 	case i < 0:
 		return Failed, cmp.Or(s.Reason, "its boot entry is gone")
 	case entries[i].Bad():

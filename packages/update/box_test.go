@@ -176,6 +176,8 @@ type box struct {
 	// says that a release does not even start.
 	health func(version string, config []byte) error
 	dead   func(version string) bool
+	// torn says that the power is cut while the loader counts, which costs the entry.
+	torn func(version string) bool
 	// works says whether the network works with a node file.
 	works func(config []byte) error
 	fault func(ctx context.Context, point string) error
@@ -218,6 +220,7 @@ func (f *fleet) newBox(name, version string) *box {
 		size: map[string]int{}, now: epoch, synced: true, timing: Timing{Step: time.Minute, Drain: time.Minute, Grace: 20 * time.Millisecond}}
 	b.health = func(string, []byte) error { return nil }
 	b.dead = func(string) bool { return false }
+	b.torn = func(string) bool { return false }
 	b.works = func([]byte) error { return nil }
 	parts := tempDir(f.t)
 	b.parts = map[slot.Name]string{slot.A: filepath.Join(parts, "sda2"), slot.B: filepath.Join(parts, "sda3")}
@@ -297,6 +300,12 @@ func (b *box) load() bool {
 		dir := filepath.Join(string(b.esp), slot.EntriesDir)
 		if err := os.Rename(filepath.Join(dir, e.FileName()), filepath.Join(dir, counted.FileName())); err != nil {
 			b.t.Fatal(err)
+		}
+		if b.torn(e.Release) {
+			if err := os.Remove(filepath.Join(dir, counted.FileName())); err != nil {
+				b.t.Fatal(err)
+			}
+			return false
 		}
 	}
 	b.boots++

@@ -266,6 +266,9 @@ func (u *Updater) install(ctx context.Context, rel *release.Release, r *rollout.
 		return fmt.Errorf("install %s: %w", rel.Version, err)
 	}
 	err = u.change(func(s *Saved) {
+		if s.Version != rel.Version {
+			s.Lost = 0
+		}
 		s.State, s.Version, s.Slot, s.Generation, s.From, s.Emergency, s.Reason = Installing, rel.Version, target, 0, u.Self.Version, r.Emergency, ""
 	})
 	if err != nil {

@@ -46,6 +46,8 @@ type Saved struct {
 	Emergency bool `json:"emergency,omitempty"`
 	// Boot names the boot in which State was written.
 	Boot string `json:"boot,omitempty"`
+	// Lost counts how often the boot entry of Version vanished.
+	Lost int `json:"lost,omitempty"`
 	// Reason is why the trial was given up, as the release on trial saw it.
 	Reason string `json:"reason,omitempty"`
 	// Disk is the GUID of the disk whose slots the fields above are about.
@@ -147,7 +149,7 @@ func (s *Saved) fields() map[string]any {
 	return map[string]any{
 		"state": &s.State, "version": &s.Version, "slot": &s.Slot, "generation": &s.Generation, "from": &s.From,
 		"emergency": &s.Emergency, "boot": &s.Boot, "reason": &s.Reason, "sequence": &s.Sequence, "seen": &s.Seen,
-		"disk": &s.Disk, "failed": &s.Bad, "config": &s.Config,
+		"disk": &s.Disk, "lost": &s.Lost, "failed": &s.Bad, "config": &s.Config,
 	}
 }
 
@@ -155,7 +157,7 @@ func (s *Saved) fields() map[string]any {
 // rescue, what was in the slots is no failure; what was seen before still counts.
 func (s Saved) on(disk string) Saved {
 	if s.Disk != "" && s.Disk != disk {
-		s.State, s.Version, s.Slot, s.Generation, s.From, s.Emergency, s.Reason = Idle, "", "", 0, "", false, ""
+		s.State, s.Version, s.Slot, s.Generation, s.From, s.Emergency, s.Lost, s.Reason = Idle, "", "", 0, "", false, 0, ""
 	}
 	s.Disk = disk
 	return s

@@ -64,6 +64,59 @@ func TestStateSurvivesARollback(t *testing.T) {
 	}
 }
 
+// A power cut while the loader counts can cost a release its boot entry. It is
+// installed again, but not for ever.
+func TestEntryLostWhileCounted(t *testing.T) {
+	for _, times := range []int{1, maxLost, maxLost + 1} {
+		f := newFleet(t)
+		b := f.newBox("one", "2026.11.01")
+		cuts := 0
+		b.torn = func(version string) bool {
+			hit := version == "2026.11.02" && cuts < times
+			if hit {
+				cuts++
+			}
+			return hit
+		}
+		b.boot()
+		f.publish("2026.11.02")
+		b.settle()
+		version, state := "2026.11.02", Good
+		if times > maxLost {
+			version, state = "2026.11.01", Failed
+		}
+		b.runs(version)
+		if s := b.saved(); s.State != state || cuts != times || !strings.Contains(b.console.String(), "release 2026.11.02 is lost: its boot entry is gone") {
+			t.Errorf("%d cuts of %d, state %+v, console:\n%s", cuts, times, s, b.console.String())
+		}
+	}
+}
+
+// One that was good is brought back, too; the next release begins to count anew.
+func TestEntryOfAGoodReleaseLost(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.boot()
+	f.publish("2026.11.02")
+	b.settle()
+	b.runs("2026.11.02")
+	cut := false
+	b.torn = func(string) bool { first := !cut; cut = true; return first }
+	b.boot()
+	b.runs("2026.11.01")
+	b.settle()
+	b.runs("2026.11.02")
+	if s := b.saved(); s.State != Good || s.Lost != 1 {
+		t.Errorf("state %+v", s)
+	}
+	f.publish("2026.11.03")
+	b.settle()
+	b.runs("2026.11.03")
+	if s := b.saved(); s.State != Good || s.Lost != 0 {
+		t.Errorf("state %+v", s)
+	}
+}
+
 func TestDamagedStateIsNone(t *testing.T) {
 	for _, content := range []string{"", "{", "[]", "null", `{"state":1}`} {
 		file := filepath.Join(t.TempDir(), "update.json")
@@ -124,7 +177,10 @@ func TestSettle(t *testing.T) {
 		"second boot of a trial":   {Saved{State: Trial, Boot: "then"}, Self{Version: "2", Slot: slot.B, Boot: "now"}, nil, Trial, ""},
 		"tries used up":            {Saved{State: Rebooting, Boot: "then"}, self, []slot.Entry{bad}, Failed, "it did not come up"},
 		"given up":                 {Saved{State: Trial, Boot: "then", Reason: "sick"}, self, []slot.Entry{bad}, Failed, "sick"},
-		"entry lost":               {Saved{State: Waiting, Boot: "then"}, self, nil, Failed, "its boot entry is gone"},
+		"entry lost":               {Saved{State: Waiting, Boot: "then"}, self, nil, Idle, "its boot entry is gone"},
+		"entry of a good one lost": {Saved{State: Good, Boot: "then", Lost: 1}, self, nil, Idle, "its boot entry is gone"},
+		"entry lost each time":     {Saved{State: Trial, Boot: "then", Lost: 2}, self, nil, Failed, "its boot entry is gone"},
+		"given up, and lost":       {Saved{State: Trial, Boot: "then", Reason: "sick"}, self, nil, Failed, "sick"},
 		"loader took the other":    {Saved{State: Waiting, Boot: "then"}, self, []slot.Entry{target}, Failed, "the loader took the other slot"},
 		"good":                     {Saved{State: Good, Boot: "then"}, Self{Version: "2", Slot: slot.B, Boot: "now"}, nil, Good, ""},
 		"good once, but not later": {Saved{State: Good, Boot: "then", Reason: "sick"}, self, []slot.Entry{bad}, Failed, "sick"},

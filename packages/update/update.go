@@ -13,7 +13,8 @@
 //     than all that was seen before, for this node's hardware, and complete.
 //   - Nothing is written to a slot before the running one has been found healthy,
 //     and the running one is never written to.
-//   - A release that failed here is not tried again by itself.
+//   - A release that failed here is not tried again by itself. One whose boot entry
+//     vanished did not fail: it is installed again, twice at most.
 //   - What goes wrong costs a later pass, never the service: every step is
 //     bounded, the gate reboots a node on which one does not end, and a reboot at
 //     any point ends in a state from which the next pass goes on.
