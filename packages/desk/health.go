@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,6 +32,9 @@ type nodeState struct {
 	Healthy  bool   `json:"healthy"`
 	Seconds  int64  `json:"healthy_seconds"`   // without a break
 	Problem  string `json:"problem,omitempty"` // why it is not in good health with the release
+	// Warnings are checks of the world outside that did not pass, by name: a
+	// node stays as it is because of them, but perhaps the release is to blame.
+	Warnings map[string]string `json:"warnings,omitempty"`
 }
 
 // ask asks nodes for their health, many at a time.
@@ -84,6 +88,14 @@ func (d *desk) state(ctx context.Context, host, version string) nodeState {
 		return nodeState{Problem: err.Error()}
 	}
 	n := nodeState{Version: report.Version, Healthy: report.Healthy, Seconds: report.HealthySeconds}
+	for _, c := range report.Checks {
+		if c.External && c.Status == health.Warn {
+			if n.Warnings == nil {
+				n.Warnings = map[string]string{}
+			}
+			n.Warnings[c.Name] = c.Reason
+		}
+	}
 	switch {
 	case report.Reason != "":
 		n.Problem = report.Reason
@@ -98,6 +110,15 @@ func (d *desk) state(ctx context.Context, host, version string) nodeState {
 // healthyFor is by the node's own clock, and begins anew with a failure and with
 // a restart.
 func (n nodeState) healthyFor() time.Duration { return time.Duration(n.Seconds) * time.Second }
+
+// warned is what the node warns of, for people.
+func (n nodeState) warned() string {
+	var out []string
+	for _, check := range slices.Sorted(maps.Keys(n.Warnings)) {
+		out = append(out, check+": "+n.Warnings[check])
+	}
+	return strings.Join(out, ", ")
+}
 
 // healthAnswer is a health report, or the reason why there is none.
 type healthAnswer struct {

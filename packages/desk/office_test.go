@@ -210,6 +210,7 @@ type fakeNode struct {
 	version string
 	ill     error // of a check of its own
 	offline error // of the world outside
+	stale   error // of a project
 	answer  func(w http.ResponseWriter)
 	status  string // its /status.json
 }
@@ -228,6 +229,7 @@ func (n *fakeNode) boot(version string) {
 	checks := []health.Check{
 		{Name: "http", Gate: true, Run: func(context.Context) error { return n.ill }},
 		{Name: "link", Gate: true, External: true, Run: func(context.Context) error { return n.offline }},
+		{Name: "project debian", External: true, Run: func(context.Context) error { return n.stale }},
 	}
 	never := func(string) bool { return false }
 	set, err := health.New(checks, version, "a", func() time.Time { return n.o.clock }, never)

@@ -3,6 +3,7 @@ package desk
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ func (d *desk) rolloutCommand() *cobra.Command {
 		Long: `Decide which nodes take a release. It begins with the canaries; each further wave,
 10, 50 and 100 percent of the nodes, opens only by "mirrorctl rollout next", and
 that only when every canary itself reports the release in good health for the
-soak time. Without it nothing advances: a bad release ends with the canaries,
+soak time, and still synchronises and hears of updates. Without it nothing advances: a bad release ends with the canaries,
 which go back by themselves.`,
 	}
 	c.AddCommand(d.startCommand(), d.nextCommand(), d.statusCommand(), d.haltCommand())
@@ -100,17 +101,22 @@ type nextAnswer struct {
 
 func (d *desk) nextCommand() *cobra.Command {
 	var s rolloutSite
+	var despite []string
 	c := &cobra.Command{
 		Use:   "next",
 		Short: "open the next wave, if the canaries have been healthy for long enough",
 		Long: `Open the next wave: 10, 50, 100 percent. Each canary is asked over HTTP; it must
 run the release, be healthy, and have been for the soak time, which also must have
-passed since the last wave opened. Otherwise nothing is signed, the canaries that
-are not ready are named, and the exit code is 1.`,
-		Example: "  mirrorctl rollout next --fleet fleet",
-		Args:    cobra.NoArgs,
+passed since the last wave opened. Checks of the world outside (synchronisation of
+each project, update channel, clock, gateway) must pass at that moment, too; with
+--despite one of them does not count, as when its cause is known to be elsewhere.
+Otherwise nothing is signed, the canaries that are not ready are named, and the
+exit code is 1.`,
+		Example: "  mirrorctl rollout next --fleet fleet\n" +
+			"  mirrorctl rollout next --despite \"project debian\"",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			a, err := d.next(c, &s)
+			a, err := d.next(c, &s, despite)
 			if a == nil || err != nil {
 				return err
 			}
@@ -121,10 +127,11 @@ are not ready are named, and the exit code is 1.`,
 		},
 	}
 	s.flags(c)
+	c.Flags().StringArrayVar(&despite, "despite", nil, "a check of the world outside that may fail on the canaries")
 	return c
 }
 
-func (d *desk) next(c *cobra.Command, s *rolloutSite) (*nextAnswer, error) {
+func (d *desk) next(c *cobra.Command, s *rolloutSite, despite []string) (*nextAnswer, error) {
 	r := d.repository(&s.site)
 	now, err := current(r)
 	if err != nil {
@@ -140,6 +147,9 @@ func (d *desk) next(c *cobra.Command, s *rolloutSite) (*nextAnswer, error) {
 	states, err := d.ask(c.Context(), s, now, now.Canaries)
 	if err != nil {
 		return nil, err
+	}
+	for _, n := range states {
+		maps.DeleteFunc(n.Warnings, func(check, _ string) bool { return slices.Contains(despite, check) })
 	}
 	a := &nextAnswer{Rollout: now, Canaries: states}
 	if a.Why, err = d.notYet(now, states); err != nil || a.Why != "" {
@@ -177,6 +187,8 @@ func (d *desk) notYet(now *rollout.Rollout, canaries []nodeState) (string, error
 			why = append(why, fmt.Sprintf("canary %s: %s", n.Name, n.Problem))
 		case n.healthyFor() < soak:
 			why = append(why, fmt.Sprintf("canary %s: healthy for %s of %s", n.Name, brief(n.healthyFor()), brief(soak)))
+		case len(n.Warnings) > 0:
+			why = append(why, fmt.Sprintf("canary %s: %s", n.Name, n.warned()))
 		}
 	}
 	if len(why) > 0 {

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,7 +70,9 @@ func TestWaveStaysClosed(t *testing.T) {
 		"another version": {func(o *office) { o.nodes["two"].boot("1") }, []string{`canary two: runs "1", not "2"`}},
 		"restarted":       {func(o *office) { o.nodes["two"].boot("2") }, []string{"canary two: healthy for 1h0m0s of 24h"}},
 		"ill":             {func(o *office) { o.nodes["one"].ill = http.ErrBodyNotAllowed }, []string{"canary one: unhealthy: http: "}},
-		"off":             {func(o *office) { o.nodes["one"].Close() }, []string{"canary one: does not answer"}},
+		"stale": {func(o *office) { o.nodes["one"].stale = errors.New("last synchronised 2 days ago") },
+			[]string{"canary one: project debian: last synchronised 2 days ago"}},
+		"off": {func(o *office) { o.nodes["one"].Close() }, []string{"canary one: does not answer"}},
 		"both": {func(o *office) { o.nodes["one"].boot("1"); o.nodes["two"].boot("1") },
 			[]string{"canary one: runs", "canary two: runs"}},
 		"no report": {answers(503, `{"healthy":false,"reason":"health report is old"}`), []string{"canary two: health report is old"}},
@@ -125,6 +128,23 @@ func TestSoakTime(t *testing.T) {
 	o.refused([]string{"canary one: healthy for 23h1m0s of 24h"}, "rollout", "next")
 	o.clock = o.clock.Add(time.Hour)
 	o.ok("rollout", "next")
+}
+
+// What a release may have broken without making a node ill keeps the wave closed,
+// unless the maintainer knows better.
+func TestDespite(t *testing.T) {
+	o := started(t)
+	o.clock = o.clock.Add(25 * time.Hour)
+	o.nodes["one"].stale, o.nodes["two"].offline = errors.New("upstream is down"), errors.New("no carrier")
+	o.refused([]string{"canary one: project debian: upstream is down", "canary two: link: no carrier"}, "rollout", "next")
+	o.refused([]string{"stays closed: canary two: link: no carrier"}, "rollout", "next", "--despite", "project debian")
+	if out := o.ok("rollout", "status"); !strings.Contains(out, "healthy for 25h0m0s, but project debian: upstream is down") {
+		t.Errorf("status:\n%s", out)
+	}
+	o.ok("rollout", "next", "--despite", "project debian", "--despite", "link")
+	if got := o.decision(); got.Percent != 10 {
+		t.Errorf("decision = %+v", got)
+	}
 }
 
 func TestHaltAndAgain(t *testing.T) {

@@ -95,6 +95,9 @@ func statusText(a *statusAnswer) string {
 		}
 		if state == "" {
 			state = "healthy for " + brief(n.healthyFor())
+			if len(n.Warnings) > 0 {
+				state += ", but " + n.warned()
+			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.Name, wave, n.Version, state)
 	}
