@@ -104,6 +104,9 @@ func (n *box) rearm() (supervise.Boot, bool, error) {
 	if err != nil {
 		return supervise.Boot{}, false, err
 	}
+	if unread {
+		n.boot = boot
+	}
 	n.tellMemory()
 	n.blessed.Store(true)
 	n.outdated()
@@ -242,6 +245,8 @@ func (f *flags) gate(n *box, u *update.Updater) (*supervise.Gate, error) {
 		n.log.Info("starting without memory", "err", err)
 	}
 	memory.On(n.disk.GUID.String())
+	// A release that cannot read the boot entries must not stay for that.
+	n.boot.Trial = n.boot.Trial || n.boot.Unread && u.Trying()
 	all := append(health.Checks(health.Node(f.state, n.config)), health.Check{Name: "updater", Gate: true, Run: u.Stuck})
 	all, timing := supervise.Faults(n.cmdline, n.log, all, supervise.Defaults())
 	set, err := health.New(all, n.version(), string(n.running), time.Now,

@@ -3,9 +3,9 @@
 //
 // A boot in the preferred slot is a trial: the loader has taken one of its
 // tries. Once the node has been healthy for a while without a break, the tries
-// are made full again; a node that does not get there in time says why and
-// reboots, and when the tries are used up the loader takes the other slot. A
-// node that was healthy and then stays unhealthy reboots too, since a hung
+// are made full again; a node that does not get there in time, or whose tries
+// cannot be made full, says why and reboots, and when the tries are used up the
+// loader takes the other slot. A node that was healthy and then stays unhealthy reboots too, since a hung
 // daemon may be cured by that, but each time in a row it waits twice as long, up
 // to a day: a fault that no reboot cures must not keep a node from serving what
 // it can. The same holds for the fallback slot, behind which there is nothing.
@@ -102,6 +102,8 @@ type watch struct {
 	counted bool          // the reboot that is due was counted
 	wait    time.Duration // after an attempt to make the tries full that failed
 	next    time.Time     // of such attempts
+	refused time.Time     // when the first of them failed; zero once one has not
+	refusal error         // of the last
 }
 
 // Run looks at the node until ctx ends or a reboot was ordered, in which case
@@ -131,8 +133,9 @@ func (g *Gate) Run(ctx context.Context) error {
 		}
 		if r.Healthy {
 			g.bless(w, r)
-		} else if g.hopeless(w) && g.count(w) {
-			return g.restart(ctx, w, r.Why())
+		}
+		if why, due := g.why(w, r); due && g.count(w) {
+			return g.restart(ctx, w, why)
 		}
 		next.Reset(g.pause(w))
 		select {
@@ -189,10 +192,13 @@ func (g *Gate) bless(w *watch, r health.Report) {
 			// Each attempt makes the ESP writable, where a power cut can hurt.
 			w.wait = min(max(2*w.wait, g.Timing.Interval), maxRearmWait)
 			w.next = time.Now().Add(w.wait)
+			if w.refusal = err; w.refused.IsZero() {
+				w.refused = time.Now()
+			}
 			g.Log.Error("slot is healthy, but its tries could not be made full", "err", err)
 			return
 		}
-		w.armed = true
+		w.armed, w.refused = true, time.Time{}
 		g.blessed()
 	}
 	if w.armed && !w.calm && age >= calm {
@@ -256,6 +262,19 @@ func (g *Gate) blessed() {
 
 // onTrial reports whether a reboot takes the node nearer to the other slot.
 func (g *Gate) onTrial(w *watch) bool { return g.Boot.Trial && !w.good }
+
+// why says whether a reboot is due, and why. A release under which the tries cannot
+// be made full would take no update any more, so it must use them up.
+func (g *Gate) why(w *watch, r health.Report) (why string, due bool) {
+	switch {
+	case !r.Healthy:
+		return r.Why(), g.hopeless(w)
+	case g.Boot.Trial && !w.refused.IsZero() && time.Since(w.refused) >= g.patience():
+		return fmt.Sprintf("tries cannot be made full: %v", w.refusal), true
+	default:
+		return "", false
+	}
+}
 
 // hopeless reports whether waiting longer is of no use.
 func (g *Gate) hopeless(w *watch) bool {

@@ -213,12 +213,34 @@ func TestRearmBacksOff(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
 		defer cancel()
 		calls := 0
-		g := &Gate{Boot: trial, Timing: Defaults(), Memory: memory(t), Log: quiet,
+		g := &Gate{Boot: Boot{Slot: "a", Generation: 2}, Timing: Defaults(), Memory: memory(t), Log: quiet,
 			Look:  func(context.Context) health.Report { return health.Report{Healthy: true} },
 			Rearm: func() (Boot, bool, error) { calls++; return Boot{}, false, errors.New("read-only") }}
 		g.Run(ctx)
 		if calls < 24 || calls > 40 {
 			t.Errorf("%d attempts in a day", calls)
+		}
+	})
+}
+
+// A release that serves well, but cannot keep its tries, gives them up: each time
+// later, since the fault may be the disk's.
+func TestTrialThatCannotBeArmedIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := memory(t)
+		for _, want := range []time.Duration{11 * time.Minute, 21 * time.Minute, 41 * time.Minute} {
+			ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+			start, why := time.Now(), ""
+			g := &Gate{Boot: trial, Timing: Defaults(), Memory: m, Log: quiet,
+				Look:   func(context.Context) health.Report { return health.Report{Healthy: true} },
+				Rearm:  func() (Boot, bool, error) { return Boot{}, false, errors.New("read-only") },
+				GiveUp: func(reason string) { why = reason },
+				Reboot: func(context.Context) error { cancel(); return nil }}
+			g.Run(ctx)
+			if took := time.Since(start); took < want-time.Minute || took > want || why != "tries cannot be made full: read-only" {
+				t.Errorf("rebooted after %v, want %v, because %q", took, want, why)
+			}
+			cancel()
 		}
 	})
 }

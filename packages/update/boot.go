@@ -80,19 +80,19 @@ func settle(s Saved, n Self, entries []slot.Entry) (next State, why string) {
 	case runs, s.State == Failed, s.State == Idle:
 		return s.State, ""
 	}
-	i := slices.IndexFunc(entries, func(e slot.Entry) bool { return e.Slot == s.Slot && e.Release == s.Version })
+	entry, found := s.entry(entries)
 	switch {
-	case s.State == Installing && i < 0:
+	case s.State == Installing && !found:
 		return Idle, "" // was interrupted
 	case s.State == Installing && s.Boot == n.Boot:
 		return Installing, "" // perhaps the loader would choose it already
 	case s.Boot == n.Boot && s.State != Good:
 		return Waiting, "" // there was no reboot yet
-	case i < 0 && s.Reason == "" && s.Lost < maxLost:
+	case !found && s.Reason == "" && s.Lost < maxLost:
 		return Idle, "its boot entry is gone"
-	case i < 0:
+	case !found:
 		return Failed, cmp.Or(s.Reason, "its boot entry is gone")
-	case entries[i].Bad():
+	case entry.Bad():
 		return Failed, cmp.Or(s.Reason, "it did not come up")
 	default:
 		return Failed, cmp.Or(s.Reason, "the loader took the other slot")
@@ -102,6 +102,9 @@ func settle(s Saved, n Self, entries []slot.Entry) (next State, why string) {
 // good notes that the release on trial was found healthy.
 func (u *Updater) good(ctx context.Context) error {
 	s := u.now()
+	if s.State == Good && s.Reason != "" { // it rebooted once, and is well again
+		return u.change(func(s *Saved) { s.Reason = "" })
+	}
 	if s.State != Trial {
 		return nil
 	}

@@ -316,10 +316,14 @@ func (u *Updater) accept(ctx context.Context, j journal) error {
 		if err := durable.Remove(u.journal()); err != nil {
 			return err
 		}
-		return u.change(func(s *Saved) {
+		err := u.change(func(s *Saved) {
 			s.Config.Applied = j.Sum
 			s.Config.Bad = slices.DeleteFunc(slices.Clone(s.Config.Bad), func(f Failure) bool { return f.Version == j.Sum })
 		})
+		if err != nil { // the files stay all the same
+			u.Log.Error("remember the configuration", "err", err)
+		}
+		return nil
 	})
 }
 

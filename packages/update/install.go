@@ -265,11 +265,13 @@ func (u *Updater) install(ctx context.Context, rel *release.Release, r *rollout.
 	if err != nil {
 		return fmt.Errorf("install %s: %w", rel.Version, err)
 	}
+	entries, _ := slot.List(u.ESP.Path()) // a damaged one is of no generation
 	err = u.change(func(s *Saved) {
 		if s.Version != rel.Version {
 			s.Lost = 0
 		}
-		s.State, s.Version, s.Slot, s.Generation, s.From, s.Emergency, s.Reason = Installing, rel.Version, target, 0, u.Self.Version, r.Emergency, ""
+		s.State, s.Version, s.Slot, s.Generation = Installing, rel.Version, target, slot.NextGeneration(entries)
+		s.From, s.Emergency, s.Reason = u.Self.Version, r.Emergency, ""
 	})
 	if err != nil {
 		return err

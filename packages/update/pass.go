@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"micromirror/packages/daemon"
@@ -131,7 +130,7 @@ func (u *Updater) withdraw(ctx context.Context, s Saved) error {
 		return u.ESP.Change(func(dir string) error {
 			entries, _ := slot.List(dir) // what is damaged does not boot
 			// An installation that came to nothing has left the fallback as it was.
-			if slices.ContainsFunc(entries, func(e slot.Entry) bool { return e.Slot == s.Slot && e.Release == s.Version }) {
+			if _, installed := s.entry(entries); installed {
 				if err := slot.Drop(dir, u.Self.Slot.Other()); err != nil {
 					return err
 				}

@@ -37,7 +37,7 @@ const (
 type Saved struct {
 	State State `json:"state"`
 	// Version is the release that State is about, Slot and Generation where it
-	// was put, and From what ran before.
+	// was or will be put, and From what ran before.
 	Version    string    `json:"version,omitempty"`
 	Slot       slot.Name `json:"slot,omitempty"`
 	Generation uint64    `json:"generation,omitempty"`
@@ -62,6 +62,19 @@ type Saved struct {
 	Config SavedConfig `json:"config,omitzero"`
 
 	unknown map[string]json.RawMessage
+}
+
+// entry finds the boot entry of the installation that the state is about. The slot
+// may still have an older one of the same release. Generation 0 is not known:
+// earlier releases wrote it down only after the entry.
+func (s Saved) entry(entries []slot.Entry) (slot.Entry, bool) {
+	i := slices.IndexFunc(entries, func(e slot.Entry) bool {
+		return e.Slot == s.Slot && e.Release == s.Version && (s.Generation == 0 || e.Generation == s.Generation)
+	})
+	if i < 0 {
+		return slot.Entry{}, false
+	}
+	return entries[i], true
 }
 
 // Failure is a release or configuration that failed its trial.

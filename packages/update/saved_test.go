@@ -1,7 +1,9 @@
 package update
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,6 +91,73 @@ func TestEntryLostWhileCounted(t *testing.T) {
 		if s := b.saved(); s.State != state || cuts != times || !strings.Contains(b.console.String(), "release 2026.11.02 is lost: its boot entry is gone") {
 			t.Errorf("%d cuts of %d, state %+v, console:\n%s", cuts, times, s, b.console.String())
 		}
+	}
+}
+
+// The way back leads to the slot that still has an old entry of that release. One
+// that is interrupted before it wrote anything there is begun again.
+func TestDowngradeInterruptedBeforeItsFirstWrite(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	f.add("2026.11.01")
+	o := &once{point: "installing", kind: "kill"}
+	b.boot()
+	f.publish("2026.11.02")
+	b.settle()
+	b.runs("2026.11.02")
+	b.fault, b.ends = o.at, func(kill func()) { o.kill = kill }
+	b.start()
+	f.decide(rollout.Rollout{Version: "2026.11.01", Percent: 100, Emergency: true})
+	b.settle()
+	b.runs("2026.11.01")
+	if s := b.saved(); !o.fired || s.State != Good || len(s.Bad) != 0 {
+		t.Errorf("fault %v, state %+v, console:\n%s", o.fired, s, b.console.String())
+	}
+}
+
+// One that is withdrawn then leaves the fallback alone.
+func TestDowngradeWithdrawnBeforeItsFirstWrite(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	f.add("2026.11.01")
+	b.boot()
+	f.publish("2026.11.02")
+	b.settle()
+	b.fault = func(_ context.Context, point string) error {
+		if point == "installing" {
+			return errors.New("ordered by a test")
+		}
+		return nil
+	}
+	b.start()
+	f.decide(rollout.Rollout{Version: "2026.11.01", Percent: 100, Emergency: true})
+	b.settle()
+	f.decide(rollout.Rollout{Version: "2026.11.02", Percent: 100})
+	b.settle()
+	b.runs("2026.11.02")
+	entries, err := slot.List(string(b.esp))
+	if err != nil || len(entries) != 2 || b.saved().State != Idle {
+		t.Errorf("entries %+v, %v, state %+v", entries, err, b.saved())
+	}
+}
+
+// A reboot that cured a good release is forgotten: what happens to the release
+// later has nothing to do with it.
+func TestReasonEndsWithTheBootAfterIt(t *testing.T) {
+	f := newFleet(t)
+	b := f.newBox("one", "2026.11.01")
+	b.boot()
+	f.publish("2026.11.02")
+	b.settle()
+	b.u.GiveUp("a daemon hangs")
+	if s := b.saved(); s.State != Good || s.Reason == "" {
+		t.Fatalf("state %+v", s)
+	}
+	b.boot()
+	b.settle()
+	b.runs("2026.11.02")
+	if s := b.saved(); s.State != Good || s.Reason != "" {
+		t.Errorf("state %+v", s)
 	}
 }
 

@@ -145,6 +145,9 @@ func (u *Updater) Blessed() {
 	poke(u.wake)
 }
 
+// Trying reports whether the release that runs is on trial.
+func (u *Updater) Trying() bool { return u.now().State == Trial }
+
 // Told hears each of the node's health reports.
 func (u *Updater) Told(r health.Report) {
 	u.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"micromirror/packages/repository"
 	"micromirror/packages/rollout"
@@ -206,14 +207,19 @@ func TestOff(t *testing.T) {
 	}
 }
 
-// The keys change, one of the root keys is lost: nodes follow the chain of roots.
+// The keys of each role change, and one root key is lost: nodes follow the chain of
+// roots.
 func TestNodesFollowNewKeys(t *testing.T) {
 	f := newFleet(t)
 	b := f.newBox("one", "2026.11.01")
 	b.boot()
 	b.settle()
-	for i, role := range repository.Roles() {
-		if _, err := f.repo.RotateKey(t.Context(), role, ""); err != nil {
+	for i, role := range append(repository.Roles(), "lost") {
+		id := ""
+		if role == "lost" {
+			role, id = metadata.ROOT, f.loseRootKey()
+		}
+		if _, err := f.repo.RotateKey(t.Context(), role, id); err != nil {
 			t.Fatalf("%s: %v", role, err)
 		}
 		version := fmt.Sprintf("2026.11.%02d", i+2)
@@ -221,4 +227,25 @@ func TestNodesFollowNewKeys(t *testing.T) {
 		b.settle()
 		b.runs(version)
 	}
+}
+
+// loseRootKey removes the file of a root key, and returns the key's ID.
+func (f *fleet) loseRootKey() string {
+	f.t.Helper()
+	status, err := f.repo.Status()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, role := range status {
+		for _, k := range role.Keys {
+			if role.Name == metadata.ROOT && k.File != "" {
+				if err := os.Remove(k.File); err != nil {
+					f.t.Fatal(err)
+				}
+				return k.ID
+			}
+		}
+	}
+	f.t.Fatal("no root key")
+	return ""
 }
