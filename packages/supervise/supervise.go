@@ -3,12 +3,13 @@
 //
 // A boot in the preferred slot is a trial: the loader has taken one of its
 // tries. Once the node has been healthy for a while without a break, the tries
-// are made full again; a node that does not get there in time, or whose tries
-// cannot be made full, says why and reboots, and when the tries are used up the
-// loader takes the other slot. A node that was healthy and then stays unhealthy reboots too, since a hung
-// daemon may be cured by that, but each time in a row it waits twice as long, up
-// to a day: a fault that no reboot cures must not keep a node from serving what
-// it can. The same holds for the fallback slot, behind which there is nothing.
+// are made full again; a node that does not get there in time says why and
+// reboots, and so does one that runs a new release under which they cannot be made
+// full. When the tries are used up the loader takes the other slot. A node that
+// was healthy and then stays unhealthy reboots too, since a hung daemon may be
+// cured by that, but each time in a row it waits twice as long, up to a day: a
+// fault that no reboot cures must not keep a node from serving what it can. The
+// same holds for the fallback slot, behind which there is nothing.
 //
 // Promise: tries are never made full in an unhealthy moment; nothing outside
 // this node (see package health) causes a reboot unless it held before the
@@ -263,13 +264,14 @@ func (g *Gate) blessed() {
 // onTrial reports whether a reboot takes the node nearer to the other slot.
 func (g *Gate) onTrial(w *watch) bool { return g.Boot.Trial && !w.good }
 
-// why says whether a reboot is due, and why. A release under which the tries cannot
-// be made full would take no update any more, so it must use them up.
+// why says whether a reboot is due, and why. A new release under which the tries
+// cannot be made full would take no update any more, so it must use them up; one that
+// could do it before is not to blame.
 func (g *Gate) why(w *watch, r health.Report) (why string, due bool) {
 	switch {
 	case !r.Healthy:
 		return r.Why(), g.hopeless(w)
-	case g.Boot.Trial && !w.refused.IsZero() && time.Since(w.refused) >= g.patience():
+	case g.Boot.Trial && g.Memory.New(g.Boot.Generation) && !w.refused.IsZero() && time.Since(w.refused) >= g.patience():
 		return fmt.Sprintf("tries cannot be made full: %v", w.refusal), true
 	default:
 		return "", false
