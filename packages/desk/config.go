@@ -40,7 +40,11 @@ func (d *desk) configPublishCommand() *cobra.Command {
 		Long: `Check every node of the fleet, then sign and publish fleet.json and the node
 files. They are for everyone to read: a password in one of them is refused. What
 only one node may know goes to FLEET/secrets/NODE.json, in the form of fleet.json,
-and is published encrypted to the key that "mirrorctl image" gave the node.`,
+and is published encrypted to the key that "mirrorctl image" gave the node; {} takes
+secrets back, no file leaves them.
+
+All nodes take it at their next look, within 80 minutes, without waves and window.
+Their daemons start again, and so does the soak time of a roll-out.`,
 		Example: "  mirrorctl config publish --fleet fleet",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -73,7 +73,13 @@ func TestGuideAsWritten(t *testing.T) {
 		nodes[name] = newFakeNode(o)
 		nodes[name].status = goodStatus
 	}
+	older := testRelease(t, "2026.11.1-89abcdef01", o.clock.AddDate(0, 0, -21))
 	for _, args := range guideCommands(t) {
+		if args[0] == "rollback" {
+			if err := guideTry(t, o, nodes, []string{"release", "--release", older, "--fleet", "fleet"}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		try := guideTry(t, o, nodes, args)
 		if try != nil {
 			t.Fatalf("mirrorctl %s: %v", strings.Join(args, " "), try)

@@ -118,7 +118,11 @@ func imageCommand() *cobra.Command {
 		Long: `Write the disk image of a node: boot loader, the release in both slots, and the
 node's identity, with root.json and a fresh key of the node if the fleet has an
 update repository. Copy it to an SSD of at least that size, or boot it in QEMU; the
-node's storage grows to the size of the disk at the first boot.`,
+node's storage grows to the size of the disk at the first boot.
+
+The fleet folder keeps the newest key of each node. Of a node that runs already, with
+another disk, make an image only to replace that disk: it could not read what is
+encrypted to the new key, nor would its host key be known.`,
 		Example: "  mirrorctl image --fleet images/demo --node demo --size 8G --out demo.img\n" +
 			"  mirrorctl image --fleet fleet --node albuquerque --size 1T --seed /srv/mirror --out abq.img",
 		Args: cobra.NoArgs,

@@ -23,9 +23,12 @@ func (d *desk) keysCommand() *cobra.Command {
              are good, so they belong off line: move each root-*.key to a medium
              of its own, held by different people, and name the folders with
              --keys when they are needed: to change a key, and every two years.
-  targets    signs releases, configuration and roll-outs: the maintainer's own.
-  snapshot,  sign that all this is current, for 30 days: on the computer whose
-  timestamp  cron runs "mirrorctl renew".
+  targets    signs releases, configuration and roll-outs.
+  snapshot,  sign that all this is current, for 30 days; "mirrorctl renew" does it
+  timestamp  from cron.
+
+Publishing needs the last three, so they are on one computer, the one that publishes
+and runs cron; targets may be on a stick or have a passphrase, as cron does not use it.
 
 One root key lost: "mirrorctl keys rotate root --key ID" with the other two makes
 a new third; nodes notice nothing. Two lost: nobody can change keys any more, and

@@ -29,7 +29,9 @@ keys. So that nodes never see half of a change, carry it to a web server in this
 order:
   rsync -a --exclude=timestamp.json --exclude='*.root.json' FLEET/repository/ HOST:DIR/
   rsync -a --exclude='*.root.json' FLEET/repository/ HOST:DIR/
-  rsync -a FLEET/repository/ HOST:DIR/`,
+  rsync -a FLEET/repository/ HOST:DIR/
+and, to remove there what "mirrorctl renew" has removed here:
+  rsync -a --delete FLEET/repository/ HOST:DIR/`,
 		Example: "  mirrorctl release --build --fleet fleet\n  mirrorctl release --release build/release --fleet fleet",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

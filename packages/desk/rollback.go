@@ -14,10 +14,12 @@ func (d *desk) rollbackCommand() *cobra.Command {
 	var only []string
 	c := &cobra.Command{
 		Use:   "rollback VERSION",
-		Short: "emergency: let the nodes go back to an older release at once",
-		Long: `Sign an emergency downgrade: all nodes, or those of --only, take the older release
-without waiting for their maintenance window. The release must still be in the
-repository.`,
+		Short: "emergency: let the nodes go back to an older release",
+		Long: `Sign an emergency downgrade: all nodes, or those of --only, take the older release at
+their next look, within 80 minutes, without waiting for their maintenance window.
+The release must still be in the repository. A node on which it failed
+three times does not take it, and one that is on trial or unhealthy only when that
+is over.`,
 		Example: "  mirrorctl rollback 2026.11.1-0123abcdef --fleet fleet",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -38,7 +40,7 @@ repository.`,
 			if err != nil {
 				return err
 			}
-			return s.answer(c, made, fmt.Sprintf("%s: emergency, %s go back to it at once\n", made.Version, who))
+			return s.answer(c, made, fmt.Sprintf("%s: emergency, %s go back to it at their next look, once the repository is copied\n", made.Version, who))
 		},
 	}
 	s.flags(c, false)

@@ -79,7 +79,8 @@ type ACME struct {
 	CA string `json:"ca"`
 }
 
-// Update names the web folders that carry releases, tried in order.
+// Update names the web folders that carry releases: all are asked what is newest, and
+// files are fetched from the first that has them.
 type Update struct {
 	URLs []string `json:"urls"`
 	// Window is the time of day, in UTC, in which nodes may reboot into a release,

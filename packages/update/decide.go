@@ -53,7 +53,8 @@ func Decide(r *rollout.Rollout, n Self, s Saved, now time.Time) (install bool, r
 }
 
 // barred says why a release that failed here is not tried again, if so. It takes
-// a new decision and time to try it again, since neither cures a release.
+// a new decision and time to try it again, since neither cures a release. Whoever
+// orders an emergency has looked into it.
 func barred(r *rollout.Rollout, s Saved, now time.Time) string {
 	f, ok := find(s.Bad, r.Version)
 	if !ok {
@@ -61,7 +62,7 @@ func barred(r *rollout.Rollout, s Saved, now time.Time) string {
 	}
 	// A node without network time learns from the decision how late it is.
 	wait := retry << max(0, min(f.Count-1, maxTrials))
-	if f.Count < maxTrials && r.Sequence > f.Sequence && (elapsed(f.Time, now, wait) || elapsed(f.Time, r.Issued, wait)) {
+	if f.Count < maxTrials && r.Sequence > f.Sequence && (r.Emergency || elapsed(f.Time, now, wait) || elapsed(f.Time, r.Issued, wait)) {
 		return ""
 	}
 	return fmt.Sprintf("release %s failed here: %s", r.Version, f.Reason)

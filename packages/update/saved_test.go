@@ -291,6 +291,8 @@ func TestDecide(t *testing.T) {
 		"emergency":                     {change(func(r *rollout.Rollout) { r.Version, r.Emergency = "2026.11.01", true }), Saved{}, ""},
 		"failed here":                   {good, failed(1, 5, 99*day), "failed here: sick"},
 		"failed, decided anew too soon": {good, failed(1, 4, time.Hour), "failed here: sick"},
+		"failed, an emergency":          {change(func(r *rollout.Rollout) { r.Emergency = true }), failed(2, 4, time.Minute), ""},
+		"failed, that emergency":        {change(func(r *rollout.Rollout) { r.Emergency = true }), failed(1, 5, 99*day), "failed here: sick"},
 		"failed, decided anew":          {good, failed(1, 4, 2*day), ""},
 		"failed twice, decided anew":    {good, failed(2, 4, 36*time.Hour), "failed here: sick"},
 		"failed three times":            {good, failed(3, 4, 99*day), "failed here: sick"},
