@@ -207,7 +207,10 @@ func identityOn(path string) (identity.Set, error) {
 	}
 	t, err := disk.Read(f, size)
 	if err != nil {
-		return nil, err
+		// A flash that was cut off took the table first, and leaves what is here.
+		if t, err = disk.New(size); err != nil {
+			return nil, err
+		}
 	}
 	p := t.Part(disk.Identity)
 	return identity.Read(io.NewSectionReader(f, p.Offset(), p.Size()))

@@ -51,6 +51,11 @@ func TestFlash(t *testing.T) {
 	if d := cmp.Diff(first, keyOn(t, disk)); d != "" {
 		t.Errorf("the kept key is another one (-want +got):\n%s", d)
 	}
+	tableless(t, disk) // as one that was cut off leaves it
+	o.ok(args("abq", "--yes", "abq", "--keep-identity")...)
+	if d := cmp.Diff(first, keyOn(t, disk)); d != "" {
+		t.Errorf("the key kept from a disk without a table is another one (-want +got):\n%s", d)
+	}
 	o.ok(args("abq", "--yes", "abq")...)
 	if keyOn(t, disk) == first {
 		t.Error("a disk written anew has the old key")
@@ -69,6 +74,28 @@ func keyOn(t *testing.T, disk string) string {
 		t.Error("the disk has no root metadata")
 	}
 	return string(set[node.KeyFile])
+}
+
+// tableless takes both partition tables from a disk.
+func tableless(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	size, err := disk.Size(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{0, size - 64<<10} {
+		if _, err := f.WriteAt(make([]byte, 64<<10), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := disk.Read(f, size); err == nil {
+		t.Fatal("the table is still there")
+	}
 }
 
 func TestFlashRefuses(t *testing.T) {

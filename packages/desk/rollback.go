@@ -1,11 +1,14 @@
 package desk
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"micromirror/packages/release"
+	"micromirror/packages/repository"
 	"micromirror/packages/rollout"
 )
 
@@ -28,6 +31,9 @@ is over.`,
 			if err != nil {
 				return err
 			}
+			if err := goesBack(r, rel); err != nil {
+				return err
+			}
 			want := rollout.Rollout{Version: args[0], Emergency: true, Canaries: only}
 			who := strings.Join(only, ", ")
 			if len(only) == 0 {
@@ -46,4 +52,27 @@ is over.`,
 	s.flags(c, false)
 	c.Flags().StringSliceVar(&only, "only", nil, "only these nodes")
 	return c
+}
+
+// goesBack refuses the release that is being rolled out, and newer ones: whoever is
+// in a hurry names the bad release, and would open it to all nodes.
+func goesBack(r *repository.Repository, rel *release.Release) error {
+	now, err := r.Rollout()
+	if errors.Is(err, repository.ErrNoTarget) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if rel.Version == now.Version && (now.Emergency || now.Percent == 100) {
+		return nil // it is everybody's already
+	}
+	bad, err := r.Release(now.Version)
+	if err != nil {
+		return err
+	}
+	if rel.Built.Before(bad.Built) {
+		return nil
+	}
+	return fmt.Errorf("%s is no way back from %s, which is in force: name the older release to go back to; \"mirrorctl rollout status\" lists them", rel.Version, now.Version)
 }

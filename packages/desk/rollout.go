@@ -144,6 +144,9 @@ func (d *desk) next(c *cobra.Command, s *rolloutSite, despite []string) (*nextAn
 	if len(now.Canaries) == 0 {
 		return nil, fmt.Errorf(`the roll-out of %s is halted; "mirrorctl rollout start %s --canary NODE" begins it again`, now.Version, now.Version)
 	}
+	if now.Emergency {
+		return nil, fmt.Errorf(`release %s is in force as an emergency, which has no waves; "mirrorctl rollout start VERSION --canary NODE" begins a roll-out`, now.Version)
+	}
 	states, err := d.ask(c.Context(), s, now, now.Canaries)
 	if err != nil {
 		return nil, err

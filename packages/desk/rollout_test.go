@@ -165,16 +165,19 @@ func TestHaltAndAgain(t *testing.T) {
 func TestRollback(t *testing.T) {
 	o := started(t)
 	o.refused([]string{"1 is older than 2", "mirrorctl rollback 1"}, "rollout", "start", "1", "--canary", "one")
+	o.refused([]string{"2 is no way back from 2", "older release"}, "rollback", "2")
 	got := as[rollout.Rollout](o, "rollback", "1", "--only", "one")
 	want := rollout.Rollout{Sequence: 2, Version: "1", Emergency: true, Canaries: []string{"one"}, Seed: "1", Issued: o.clock, Hardware: []string{"qemu"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("only one: -want +got\n%s", diff)
 	}
+	o.refused([]string{"1 is in force as an emergency", "rollout start"}, "rollout", "next")
 	o.ok("rollback", "1")
 	want.Sequence, want.Canaries, want.Percent = 3, nil, 100
 	if diff := cmp.Diff(&want, o.decision()); diff != "" {
 		t.Errorf("all: -want +got\n%s", diff)
 	}
+	o.refused([]string{"2 is no way back from 1"}, "rollback", "2")
 	o.ok("rollout", "start", "2", "--canary", "one") // and forward again
 	o.refused([]string{`"9" is not published`, "1, 2"}, "rollback", "9")
 }

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -37,7 +38,7 @@ import (
 // Config says how a Fetcher behaves. The zero value is usable.
 type Config struct {
 	Limit     *rate.Limiter // of bytes, for File; nil: none
-	Minimum   int64         // bytes a second that a server must bring; default 1024
+	Minimum   int64         // bytes a second that a server must bring; default 1024; see brisk
 	Patience  time.Duration // over which the minimum is judged; default 30 s
 	UserAgent string
 	// Dial connects, in place of net.Dialer's DialContext.
@@ -116,6 +117,10 @@ func (f *Fetcher) File(ctx context.Context, j Job) (Stats, error) {
 	return d.stats, nil
 }
 
+// brisk times the minimum is what a server must bring while there is another that
+// may do better: a slow one would hold up everything, and never fail.
+const brisk = 64
+
 // download is a call of File.
 type download struct {
 	f         *Fetcher
@@ -125,6 +130,8 @@ type download struct {
 	problems  map[string]error // the last of each base
 	rangeless map[string]bool  // bases that ignore Range
 	wholes    map[string]int   // how often those were asked for the whole file
+	minimum   int64            // of the base that is being asked
+	hurried   bool             // one was given up that may do when there is no better
 }
 
 func (d *download) run(ctx context.Context) (err error) {
@@ -186,6 +193,10 @@ func (d *download) copyLocal(ctx context.Context) error {
 func (d *download) remote(ctx context.Context) error {
 	for missing := len(d.part.missing()); missing > 0; {
 		d.round(ctx, d.ranged)
+		if len(d.part.missing()) == missing && d.hurried {
+			d.hurried = false
+			d.round(ctx, d.ranged)
+		}
 		if len(d.part.missing()) == missing {
 			d.round(ctx, d.whole)
 		}
@@ -208,16 +219,26 @@ func (d *download) round(ctx context.Context, from func(ctx context.Context, bas
 		if errors.Is(d.problems[base], errWrongData) || len(d.part.missing()) == 0 || ctx.Err() != nil {
 			continue
 		}
+		d.minimum = d.f.config.Minimum
+		if d.other(base) {
+			d.minimum *= brisk
+		}
 		err := from(ctx, base)
 		if err == nil {
 			continue
 		}
+		d.hurried = d.hurried || errors.Is(err, ErrSlow) && d.minimum > d.f.config.Minimum
 		d.problems[base] = fmt.Errorf("%s: %w", base, err)
 		d.rangeless[base] = d.rangeless[base] || errors.Is(err, errNoRange)
 		if isLocal(err) {
 			return
 		}
 	}
+}
+
+// other reports whether there is another base with which nothing was wrong so far.
+func (d *download) other(base string) bool {
+	return slices.ContainsFunc(d.job.Bases, func(b string) bool { return b != base && d.problems[b] == nil })
 }
 
 // ranged gets exactly what is missing.
@@ -248,7 +269,7 @@ func (d *download) whole(ctx context.Context, base string) error {
 
 // receive asks for a range and stores the chunks in it that are missing.
 func (d *download) receive(ctx context.Context, base string, r chunk.Range) error {
-	body, err := d.f.open(ctx, join(base, d.job.Path), r, d.job.Size)
+	body, err := d.f.open(ctx, join(base, d.job.Path), r, d.job.Size, d.minimum)
 	if err != nil {
 		return err
 	}

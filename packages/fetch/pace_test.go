@@ -95,6 +95,39 @@ func TestSlowServer(t *testing.T) {
 	}
 }
 
+// A server that is slow, but not too slow, is left alone while another is well, and
+// does the work when none is.
+func TestSlowServerBesideAnother(t *testing.T) {
+	content := noise(1, 400_000)
+	for name, c := range map[string]struct {
+		other          func(net.Conn, *http.Request)
+		least, longest time.Duration
+	}{
+		"one that is fast": {trickle(content, 1<<20), 30 * time.Second, 40 * time.Second},
+		"one that is off":  {silence, 4 * time.Minute, 6 * time.Minute},
+		"one as slow":      {trickle(content, 2000), 200 * time.Second, 6 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := piped(t, Config{Minimum: 1000}, func(conn net.Conn, r *http.Request) {
+					if r.Host == "slow.example" {
+						trickle(content, 2000)(conn, r)
+					} else {
+						c.other(conn, r)
+					}
+				})
+				start := time.Now()
+				if _, err := f.File(t.Context(), makeJob(t, content, false, "http://slow.example", "http://other.example")); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(start); took < c.least || took > c.longest {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
 // The limit holds, and waiting for it is not held against the server.
 func TestLimit(t *testing.T) {
 	content := noise(1, 100_000)

@@ -46,7 +46,7 @@ func (e brief) Unwrap() error { return e.error }
 
 // Get downloads a small file of at most so many bytes.
 func (f *Fetcher) Get(ctx context.Context, url string, limit int64) ([]byte, error) {
-	body, err := f.request(ctx, url, "")
+	body, err := f.request(ctx, url, "", f.config.Minimum)
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", url, err)
 	}
@@ -76,12 +76,12 @@ func join(base, path string) string {
 }
 
 // open asks for a range of a file of that size.
-func (f *Fetcher) open(ctx context.Context, url string, r chunk.Range, size int64) (*body, error) {
+func (f *Fetcher) open(ctx context.Context, url string, r chunk.Range, size, minimum int64) (*body, error) {
 	header := fmt.Sprintf("bytes=%d-%d", r.Offset, r.End()-1)
 	if r.Size == size {
 		header = ""
 	}
-	b, err := f.request(ctx, url, header)
+	b, err := f.request(ctx, url, header, minimum)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func check(a *http.Response, r chunk.Range, size int64) error {
 	return nil
 }
 
-func (f *Fetcher) request(ctx context.Context, url, ranges string) (*body, error) {
+func (f *Fetcher) request(ctx context.Context, url, ranges string, minimum int64) (*body, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -125,7 +125,7 @@ func (f *Fetcher) request(ctx context.Context, url, ranges string) (*body, error
 		q.Header.Set("Range", ranges)
 	}
 	b := &body{ctx: ctx, cancel: cancel, limit: f.config.Limit, patience: f.config.Patience, left: f.config.Patience}
-	b.need = max(1, int64(float64(f.config.Minimum)*b.patience.Seconds()))
+	b.need = max(1, int64(float64(minimum)*b.patience.Seconds()))
 	err = b.watched(func() (err error) {
 		b.answer, err = f.client.Do(q)
 		return err

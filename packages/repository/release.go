@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"micromirror/packages/chunk"
 	"micromirror/packages/release"
@@ -23,6 +24,7 @@ import (
 const (
 	releases    = "releases/"
 	chunkSuffix = ".chunks"
+	maxAhead    = time.Hour // of the time at which a release was built
 )
 
 // ReleaseTarget is the path of a file of a release.
@@ -37,6 +39,10 @@ func (r *Repository) AddRelease(ctx context.Context, dir string) (rel *release.R
 	rel, err = release.Verify(ctx, dir)
 	if err != nil {
 		return nil, false, err
+	}
+	if ahead := rel.Built.Sub(r.now()); ahead > maxAhead {
+		// Its nodes would find everything that is signed now expired.
+		return nil, false, fmt.Errorf("add release %s: it was built %s from now: set the clock of the computer that builds, and build again", rel.Version, ahead.Round(time.Minute))
 	}
 	description, err := readFile(filepath.Join(dir, release.FileName), maxTarget)
 	if err != nil {

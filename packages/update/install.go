@@ -27,13 +27,16 @@ const (
 	maxDescription = 1 << 20
 	permReserve    = 64 << 20
 	espReserve     = 1 << 20
+	// maxDownload is how long a pass may download; the next one goes on. What was
+	// decided meanwhile must be heard.
+	maxDownload = time.Hour
 )
 
 // download brings a release's files into the state directory. Those that are
 // there already, whole or in part, are used.
 func (u *Updater) download(ctx context.Context, cat *Catalogue, r *rollout.Rollout) (rel *release.Release, err error) {
 	u.enter(Downloading, r.Version)
-	err = u.within(ctx, "downloading", u.Timing.Step, func(ctx context.Context) error {
+	err = u.within(ctx, "downloading", min(u.Timing.Step, maxDownload), func(ctx context.Context) error {
 		if err := u.fault(ctx, "downloading"); err != nil {
 			return err
 		}

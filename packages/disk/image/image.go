@@ -117,6 +117,7 @@ func writeFile(ctx context.Context, out string, s Spec, r *release.Release) (err
 	if err != nil {
 		return err
 	}
+	// For its owner only: it holds the node's key.
 	f, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp*")
 	if err != nil {
 		return err
@@ -128,9 +129,6 @@ func writeFile(ctx context.Context, out string, s Spec, r *release.Release) (err
 		}
 	}()
 	if err := f.Truncate(s.Size); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
 		return err
 	}
 	w := writer{spec: s, release: r, table: t, f: f, sparse: true}
