@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"filippo.io/age"
 
 	"micromirror/packages/certificate"
 	"micromirror/packages/daemon"
@@ -132,12 +135,20 @@ func (n *box) tellMemory() {
 // kept is what has a second copy.
 func kept() []supervise.Kept {
 	return []supervise.Kept{
-		{Dir: layout.NodeDir, Mode: 0o644, Only: []string{node.NodeFile, node.FleetFile, node.RootFile}},
-		{Dir: layout.NodeDir, Mode: 0o600, Only: []string{node.KeyFile, node.SecretFile}},
+		{Dir: layout.NodeDir, Mode: 0o644, Only: []string{node.NodeFile}, Last: true},
+		{Dir: layout.NodeDir, Mode: 0o644, Only: []string{node.FleetFile, node.RootFile}},
+		{Dir: layout.NodeDir, Mode: 0o600, Only: []string{node.SecretFile}},
+		{Dir: layout.NodeDir, Mode: 0o600, Only: []string{node.KeyFile}, Valid: isKey},
 		// Not order.json: one that is over must not come back.
 		{Prefix: "acme/", Dir: layout.AcmeDir, UID: layout.AcmeD, Mode: 0o600, PEM: true, Only: []string{"account.key", certificate.File, "attempts.json"}},
 		{Prefix: "update/", Dir: layout.StateDir + "/updated", Mode: 0o644, Only: []string{"supervise.json", "update.json", "boot.json"}},
 	}
+}
+
+// isKey reports whether a file is the node's key, whole.
+func isKey(content []byte) bool {
+	_, err := age.ParseX25519Identity(string(bytes.TrimSpace(content)))
+	return err == nil
 }
 
 func (n *box) identity(flags int, f func(*os.File) error) error {

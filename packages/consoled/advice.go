@@ -89,7 +89,7 @@ func (s *Status) overtaken(check string) bool {
 	switch {
 	case n == nil:
 		return false
-	case check == "link":
+	case check == "port", check == "link":
 		return true // said already
 	case check == "gateway":
 		return n.Mode == "rescue" || n.connected() && !n.silent()

@@ -84,7 +84,7 @@ var screens = map[string]func(s *Status){
 	},
 	"no-port": func(s *Status) {
 		s.Network = &Network{}
-		s.ill(Outcome{"link", "warn", "no network port found"})
+		s.ill(Outcome{"port", "fail", "no network port found"}, Outcome{"link", "skip", "needs port"})
 	},
 	"wrong-gateway": func(s *Status) { s.rescued() },
 	"bench": func(s *Status) {

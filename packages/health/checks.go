@@ -110,11 +110,12 @@ func (c *Config) modules() (names []string) {
 }
 
 // network: the cause may be at the host, so it counts only on trial, and there
-// only what worked before.
+// only what worked before. A card that did not come up may do so after a reboot.
 func (c *Config) network() []Check {
 	state := c.Run + "/netd/state.json"
 	return []Check{
-		{Name: "link", Gate: true, External: true, Run: Link(state)},
+		{Name: "port", Gate: true, Run: Port(state)},
+		{Name: "link", Needs: []string{"port"}, Gate: true, External: true, Run: Link(state)},
 		{Name: "address", Needs: []string{"link"}, Gate: true, External: true, Run: Address(state)},
 		{Name: "gateway", Needs: []string{"address"}, Gate: true, External: true, Run: Gateway(state)},
 	}

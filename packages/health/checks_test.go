@@ -184,7 +184,9 @@ func TestReports(t *testing.T) {
 	}{
 		{Link, `{"mac":"02:00:00:00:00:01","carrier":true}`, "ok"},
 		{Link, `{"mac":"02:00:00:00:00:01"}`, "fail: no carrier: check the cable in the port with MAC 02:00:00:00:00:01"},
-		{Link, `{}`, "fail: no network port found"},
+		{Port, `{"mac":"02:00:00:00:00:01"}`, "ok"},
+		{Port, `{}`, "fail: no network port found"},
+		{Port, `{`, "fail: report: unexpected end of JSON input"},
 		{Link, `{`, "fail: report: unexpected end of JSON input"},
 		{Address, `{"addresses":[{"address":"192.0.2.1/24","state":"ok"},{"address":"2001:db8::1/64","state":"conflict"}]}`, "warn: address 2001:db8::1/64: conflict"},
 		{Address, `{"addresses":[{"address":"192.0.2.1/24","state":"conflict"}]}`, "fail: address 192.0.2.1/24: conflict"},

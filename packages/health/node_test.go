@@ -44,7 +44,7 @@ func TestChecksOfANode(t *testing.T) {
 		got[o.Name] = string(o.Status)
 	}
 	want := map[string]string{
-		"disk": "ok", "room": "ok", "space": "ok", "ext4": "ok", "wear": "warn", "http": "ok", "link": "warn",
+		"disk": "ok", "room": "ok", "space": "ok", "ext4": "ok", "wear": "warn", "http": "ok", "port": "ok", "link": "warn",
 		"address": "skip", "gateway": "skip", "clock": "skip", "update": "skip",
 		"watchdog": "fail", "temperature": "ok", "project demo": "ok",
 	}

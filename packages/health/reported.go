@@ -42,9 +42,8 @@ type network struct {
 	Error string `json:"error"`
 }
 
-// Link returns a check that netd, whose state is in file, has a port with a
-// cable.
-func Link(file string) func(context.Context) error {
+// Port returns a check that netd, whose state is in file, has a port.
+func Port(file string) func(context.Context) error {
 	return func(context.Context) error {
 		var n network
 		if err := read(file, &n); err != nil {
@@ -52,6 +51,17 @@ func Link(file string) func(context.Context) error {
 		}
 		if n.MAC == "" {
 			return errors.New("no network port found")
+		}
+		return nil
+	}
+}
+
+// Link returns a check that the port has a cable.
+func Link(file string) func(context.Context) error {
+	return func(context.Context) error {
+		var n network
+		if err := read(file, &n); err != nil {
+			return err
 		}
 		if !n.Carrier {
 			return fmt.Errorf("no carrier: check the cable in the port with MAC %s", n.MAC)

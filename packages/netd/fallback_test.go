@@ -1,6 +1,7 @@
 package netd
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,5 +86,30 @@ func TestDamagedMemoryCountsAsNone(t *testing.T) {
 	f := &fallback{file: file, given: static()}
 	if err := f.open(); err == nil || f.working != nil || f.mode != Configured {
 		t.Errorf("fallback = %+v, %v", f, err)
+	}
+}
+
+// A rescue ends with an answer of the configuration's own gateway, which may be
+// one that a router advertises.
+func TestOwnGateway(t *testing.T) {
+	router, other := netip.MustParseAddr("fe80::1"), netip.MustParseAddr("192.0.2.254")
+	advertised := Config{Addresses: []netip.Prefix{netip.MustParsePrefix("2001:db8::7/64")}}
+	named := advertised
+	named.Gateways = []netip.Addr{netip.MustParseAddr("fe80::2")}
+	for name, tc := range map[string]struct {
+		c       Config
+		gateway netip.Addr
+		want    bool
+	}{
+		"advertised":            {advertised, router, true},
+		"of a DHCP server":      {advertised, other, false},
+		"another is named":      {named, router, false},
+		"named":                 {named, named.Gateways[0], true},
+		"static, of IPv4 only":  {Config{Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24")}}, router, false},
+		"everything is dynamic": {Config{DHCP: true}, other, true},
+	} {
+		if got := tc.c.own(tc.gateway); got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
 	}
 }

@@ -229,8 +229,7 @@ func (m *manager) adopt(n uplink.NIC) error {
 func (m *manager) reconsider(now time.Time) bool {
 	answered := false
 	for addr, gw := range m.gateways {
-		own := m.config.DHCP || slices.Contains(m.config.Gateways, addr) || m.fallback.mode != Rescue
-		answered = answered || own && gw.reachable
+		answered = answered || gw.reachable && (m.fallback.mode != Rescue || m.config.own(addr))
 	}
 	changed, err := m.fallback.step(now, m.port.Carrier, answered)
 	if err != nil {

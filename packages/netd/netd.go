@@ -98,6 +98,12 @@ func (c *Config) routers() bool {
 	return c.has6() && !slices.ContainsFunc(c.Gateways, is6)
 }
 
+// own reports whether an address is one of the configuration's gateways, rather
+// than one that only a rescue has found.
+func (c *Config) own(gateway netip.Addr) bool {
+	return c.DHCP || slices.Contains(c.Gateways, gateway) || gateway.Is6() && c.routers()
+}
+
 // has6 reports whether there are static addresses of IPv6.
 func (c *Config) has6() bool {
 	return slices.ContainsFunc(c.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() })

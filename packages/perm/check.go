@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -58,6 +59,10 @@ const (
 // could not read the disk) leaves open what the file system is like.
 var ErrBeyondRepair = errors.New("errors remain after a full repair")
 
+// errFailed is wrapped when e2fsck could not do its work, as when it cannot read the
+// superblock.
+var errFailed = errors.New("could not check")
+
 // Check replays the journal of the ext4 file system on dev and repairs it: what
 // is safe first (e2fsck -p), everything then (e2fsck -fy). e2fsck is the path of
 // that program, ping is called every two seconds. An error comes with Bad and
@@ -65,32 +70,52 @@ var ErrBeyondRepair = errors.New("errors remain after a full repair")
 //
 // The full pass gets a second chance: when the superblock is lost and its copy
 // says that the journal needs a replay, as all copies do after growing, e2fsck
-// replays, writes the superblock, and stops; the next one does the rest.
+// replays, writes the superblock, and stops; the next one does the rest. When the
+// superblock cannot even be read, e2fsck does not look for a copy by itself: the
+// first is named to it, and rewrites what could not be read.
 func Check(ctx context.Context, dev, e2fsck string, ping func()) (Outcome, error) {
 	outcome, err := pass(ctx, preenLimit, ping, e2fsck, "-p", dev)
 	if outcome != Bad || ctx.Err() != nil {
 		return outcome, err
 	}
-	var forceErr error
-	for range 2 {
-		if outcome, forceErr = pass(ctx, forceLimit, ping, e2fsck, forced, dev); outcome != Bad {
+	forceErr := force(ctx, dev, e2fsck, ping)
+	if forceErr == nil {
+		return Repaired, nil
+	}
+	if ctx.Err() == nil && errors.Is(forceErr, errFailed) {
+		copyErr := force(ctx, dev, e2fsck, ping, "-b", strconv.Itoa(blocksPerGroup), "-B", strconv.Itoa(BlockSize))
+		if copyErr == nil {
 			return Repaired, nil
 		}
-		if errors.Is(forceErr, context.DeadlineExceeded) || ctx.Err() != nil {
-			break
-		}
+		// Only text: what it says of the file system is not to be believed like the rest.
+		forceErr = fmt.Errorf("%w; by the copy of the superblock: %v", forceErr, copyErr)
 	}
 	return Bad, fmt.Errorf("check %s: %w", dev, errors.Join(err, forceErr))
 }
 
+// force repairs all it can, and has a second chance.
+func force(ctx context.Context, dev, e2fsck string, ping func(), more ...string) error {
+	var err error
+	for range 2 {
+		var outcome Outcome
+		if outcome, err = pass(ctx, forceLimit, ping, e2fsck, forced, dev, more...); outcome != Bad {
+			return nil
+		}
+		if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
 // pass runs e2fsck once. It returns at the limit even if the process cannot be
 // killed because the disk does not answer.
-func pass(ctx context.Context, limit time.Duration, ping func(), e2fsck, mode, dev string) (Outcome, error) {
+func pass(ctx context.Context, limit time.Duration, ping func(), e2fsck, mode, dev string, more ...string) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var out tail
 	// -E no_optimize_extents: time is spent on repairs only.
-	cmd := exec.CommandContext(ctx, e2fsck, mode, "-E", "no_optimize_extents", dev)
+	cmd := exec.CommandContext(ctx, e2fsck, append(append([]string{mode, "-E", "no_optimize_extents"}, more...), dev)...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "E2FSCK_CONFIG="+os.DevNull)
 	if err := cmd.Start(); err != nil {
@@ -140,6 +165,9 @@ func judge(mode string, code int, err error, out string) (Outcome, error) {
 	}
 	if mode == forced && code > 0 && code&exitUncorrected != 0 && code&exitFailed == 0 {
 		err = fmt.Errorf("%w (%w)", err, ErrBeyondRepair)
+	}
+	if code > 0 && code&exitFailed != 0 {
+		err = fmt.Errorf("%w (%w)", err, errFailed)
 	}
 	out = strings.TrimSpace(out)
 	return Bad, fmt.Errorf("e2fsck %s: %w: %s", mode, err, out[max(0, len(out)-outputTail):])

@@ -232,6 +232,26 @@ func TestCheckRepairs(t *testing.T) {
 	}
 }
 
+// A superblock that cannot even be read: e2fsck gives up, unless it is told of a
+// copy.
+func TestCheckRepairsBesideAnUnreadableSuperblock(t *testing.T) {
+	dev := made(t, 1<<30)
+	clearAt(t, dev, 0)
+	real, err := exec.LookPath(e2fsck)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blind := script(t, `case "$*" in *"-b 32768 -B 4096"*) exec `+real+` "$@";; esac; echo "Input/output error while trying to open"; exit 8`)
+	if outcome, err := Check(t.Context(), dev, blind, func() {}); outcome != Repaired || err != nil {
+		t.Errorf("Check = %v, %v; want it repaired", outcome, err)
+	}
+	tool(t, "e2fsck", "-fn", dev)
+	dead := script(t, `echo "Input/output error"; exit 8`)
+	if outcome, err := Check(t.Context(), dev, dead, func() {}); outcome != Bad || errors.Is(err, ErrBeyondRepair) || !strings.Contains(err.Error(), "by the copy") {
+		t.Errorf("Check = %v, %v", outcome, err)
+	}
+}
+
 // Growing a mounted file system leaves superblock copies that ask for a replay of
 // the journal. When the superblock itself is lost, that alone must not cost the
 // mirror.

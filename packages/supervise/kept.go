@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -30,6 +31,10 @@ type Kept struct {
 	// PEM says that what is not JSON is keys and certificates in PEM form, so that
 	// damage shows.
 	PEM bool
+	// Valid, if set, tells damage in what is not JSON.
+	Valid func(content []byte) bool
+	// Last is restored after everything else: who waits for it reads the rest, too.
+	Last bool
 }
 
 // maxKept bounds one file: an identity is small.
@@ -47,7 +52,7 @@ func (k Kept) usable(name string, content []byte) bool {
 	case path.Ext(name) == ".json":
 		return json.Valid(content)
 	}
-	return !k.PEM || wholePEM(content)
+	return (!k.PEM || wholePEM(content)) && (k.Valid == nil || k.Valid(content))
 }
 
 // wholePEM reports whether there is nothing but keys and certificates.
@@ -76,7 +81,7 @@ func wholePEM(content []byte) bool {
 // damaged for everybody to see. It returns the names of those restored.
 func Restore(set identity.Set, kept []Kept) (restored []string, err error) {
 	var errs []error
-	for _, key := range slices.Sorted(maps.Keys(set)) {
+	for _, key := range inOrder(set, kept) {
 		k, name, ok := keptBy(kept, key)
 		if !ok || !k.usable(name, set[key]) {
 			continue
@@ -92,6 +97,19 @@ func Restore(set identity.Set, kept []Kept) (restored []string, err error) {
 		restored = append(restored, key)
 	}
 	return restored, errors.Join(errs...)
+}
+
+// inOrder lists the set's files in the order in which they are restored.
+func inOrder(set identity.Set, kept []Kept) []string {
+	last := func(key string) int {
+		if k, _, ok := keptBy(kept, key); ok && k.Last {
+			return 1
+		}
+		return 0
+	}
+	return slices.SortedFunc(maps.Keys(set), func(a, b string) int {
+		return cmp.Or(last(a)-last(b), cmp.Compare(a, b))
+	})
 }
 
 // keptBy finds where a file of the set belongs: the longest prefix that wants it

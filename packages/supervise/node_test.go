@@ -256,6 +256,27 @@ func TestIdentityComesBackToANewPerm(t *testing.T) {
 	}
 }
 
+// Daemons wait for the node file: what else they read is there before it. A file
+// that can be told to be damaged is none.
+func TestRestoreLastAndValid(t *testing.T) {
+	dir := t.TempDir()
+	kept := []Kept{
+		{Dir: dir, Mode: 0o644, Only: []string{"node.json"}, Last: true},
+		{Dir: dir, Mode: 0o600, Only: []string{"secret.json"}},
+		{Dir: dir, Mode: 0o600, Only: []string{"key"}, Valid: func(b []byte) bool { return string(b) == "whole" }},
+	}
+	put(t, dir, map[string]string{"key": "damaged"})
+	set := identity.Set{"key": []byte("whole"), "node.json": []byte("{}"), "secret.json": []byte("{}")}
+	restored, err := Restore(set, kept)
+	if d := cmp.Diff([]string{"key", "secret.json", "node.json"}, restored); err != nil || d != "" {
+		t.Errorf("%v, restored (-want +got):\n%s", err, d)
+	}
+	set["key"] = []byte("damaged, too")
+	if restored, err := Restore(set, kept); err != nil || len(restored) != 0 {
+		t.Errorf("restored %v, %v", restored, err)
+	}
+}
+
 // A certificate that the disk has damaged neither spoils the second copy nor keeps
 // it away.
 func TestDamagedCertificateComesBack(t *testing.T) {
