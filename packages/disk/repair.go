@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 )
 
 // file is what the table is kept on: a disk, or an image of one.
@@ -73,7 +74,7 @@ func repairAndGrow(f file, sectors uint64) (_ *Table, changed bool, err error) {
 			return nil, false, errors.Join(err, backupErr)
 		}
 		// The backup is the only good copy: leave it alone until there are two.
-		if err := writeSynced(f, backup.primary(), SectorSize); err != nil {
+		if err := writeFront(f, backup, backup.primary(), SectorSize); err != nil {
 			return nil, false, err
 		}
 		t, changed = backup, true
@@ -90,23 +91,43 @@ func repairAndGrow(f file, sectors uint64) (_ *Table, changed bool, err error) {
 // disk, the primary copy. At any moment one of the two is complete. A sector that
 // cannot be read is written: the disk puts another in its place.
 func update(f file, t *Table) (changed bool, err error) {
+	atEnd := func(f file, _ *Table, b []byte, off int64) error { return writeSynced(f, b, off) }
 	for _, part := range []struct {
-		data []byte
-		off  int64
+		data  []byte
+		off   int64
+		write func(f file, t *Table, b []byte, off int64) error
 	}{
-		{t.backup(), t.backupOffset()},
-		{t.primary(), SectorSize},
-		{protectiveMBR(t.Sectors), mbrOffset},
+		{t.backup(), t.backupOffset(), atEnd},
+		{t.primary(), SectorSize, writeFront},
+		{protectiveMBR(t.Sectors), mbrOffset, writeFront},
 	} {
 		if same(f, part.data, part.off) {
 			continue
 		}
-		if err := writeSynced(f, part.data, part.off); err != nil {
+		if err := part.write(f, t, part.data, part.off); err != nil {
 			return changed, err
 		}
 		changed = true
 	}
 	return changed, nil
+}
+
+// frontSectors are those before the first partition that the table and its MBR lie
+// in, up to a multiple of any sector's or cache's size: those behind LBA 33 are free.
+const frontSectors = 40
+
+// writeFront writes a part of what lies before the partitions. Where a sector cannot
+// be read the kernel refuses to write a part of the 4 KiB block that it is in: then
+// all is written. The backup must be complete.
+func writeFront(f file, t *Table, b []byte, off int64) error {
+	err := writeSynced(f, b, off)
+	if !errors.Is(err, syscall.EIO) {
+		return err
+	}
+	front := make([]byte, frontSectors*SectorSize)
+	copy(front[mbrOffset:], protectiveMBR(t.Sectors))
+	copy(front[SectorSize:], t.primary())
+	return writeSynced(f, front, 0)
 }
 
 func writeSynced(f file, b []byte, off int64) error {

@@ -290,3 +290,43 @@ func TestUnreadableSectorsAreWritten(t *testing.T) {
 		checkByPeers(t, f.Name())
 	}
 }
+
+// badBlocks is a disk behind the kernel's cache: a part of a block of 4 KiB cannot
+// be written if the block cannot be read.
+type badBlocks struct{ badSectors }
+
+func (d *badBlocks) ReadAt(b []byte, off int64) (int, error) {
+	from, to := off&^4095, (off+int64(len(b))+4095)&^4095
+	if _, err := d.badSectors.ReadAt(make([]byte, to-from), from); errors.Is(err, syscall.EIO) {
+		return 0, err
+	}
+	return d.File.ReadAt(b, off)
+}
+
+func (d *badBlocks) WriteAt(b []byte, off int64) (int, error) {
+	for _, edge := range []int64{off, off + int64(len(b))} {
+		if _, err := d.ReadAt(make([]byte, 1), edge&^4095); edge%4096 != 0 && err != nil {
+			return 0, err
+		}
+	}
+	return d.badSectors.WriteAt(b, off)
+}
+
+func TestUnreadableBlocksAreWritten(t *testing.T) {
+	const last = testSize/SectorSize - 1
+	for _, bad := range [][]int64{{0}, {1}, {0, 1, 2, 3, 4, 5, 6, 7}, {9}, {33}, {1, 33}} {
+		f, want := testImage(t, testSize)
+		d := &badBlocks{badSectors{f, map[int64]bool{}}}
+		for _, s := range bad {
+			d.bad[s] = true
+		}
+		if _, changed, err := repairAndGrow(d, last+1); err != nil || !changed || len(d.bad) > 0 {
+			t.Errorf("sectors %v: changed %v, error %v, still bad %v", bad, changed, err, d.bad)
+		}
+		got, err := readPrimary(f)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("sectors %v: primary (-want +got): %v\n%s", bad, err, diff)
+		}
+		checkByPeers(t, f.Name())
+	}
+}
