@@ -131,8 +131,12 @@ func (j *Job) missing(s *stage, list *flist.List, p *plan.Plan) ([]int, error) {
 			need = append(need, i)
 			continue
 		}
-		if !staged(root, list, i, trusted) {
-			need = append(need, i)
+		if staged(root, list, i, trusted) {
+			continue
+		}
+		need = append(need, i)
+		if err := s.unfinished(name); err != nil {
+			return nil, err
 		}
 	}
 	if err := s.discard(leftovers); err != nil {

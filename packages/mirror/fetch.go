@@ -38,7 +38,7 @@ func fetchLocked(ctx context.Context, j *Job, s *stage) (Outcome, error) {
 	attempts := cmp.Or(j.Attempts, 3)
 	for n := 1; ; n++ {
 		out, err := attempt(ctx, j, s)
-		final := n >= attempts || ctx.Err() != nil || permanent(err)
+		final := n >= attempts || ctx.Err() != nil || permanent(err) || out.Full
 		if err == nil && !out.Complete && !final {
 			err = fmt.Errorf("%w: %w", ErrPart, out.Failed)
 		}
@@ -99,6 +99,10 @@ func attempt(ctx context.Context, j *Job, s *stage) (Outcome, error) {
 	}
 	out.Files, out.Bytes = p.Counts.ListFiles, p.Counts.ListBytes
 	failed, err := j.content(ctx, s, up, list, p)
+	if errors.Is(err, ErrFull) && p.Overdue() {
+		out.Full, out.Failed, out.Proposal = true, err, s.path(proposalFile)
+		return out, j.propose(out.Proposal, list, p, nil, true)
+	}
 	if err != nil {
 		return out, err
 	}

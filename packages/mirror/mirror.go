@@ -16,7 +16,8 @@
 //     Job.TolerateFailed says so.
 //   - Index files that do not fit together or name files that upstream does not
 //     have (package verify) are not published, unless Job.Tolerate says so.
-//   - What vanished upstream is kept for the grace period.
+//   - What vanished upstream is kept for the grace period; afterwards it goes even
+//     if there is no room for what is new.
 //   - A run that ends early, however, leaves fetched bytes in the stage for the
 //     next one.
 //   - A run that finds no difference writes nothing.
@@ -120,7 +121,10 @@ type Outcome struct {
 	// Complete is false when some files failed and are not tolerated; Failed names
 	// one of them in either case.
 	Complete bool
-	Failed   error
+	// Full says that there is no room, for which Failed is the reason, and that the
+	// proposal only deletes what is due.
+	Full   bool
+	Failed error
 }
 
 func (j *Job) fault(step string) error {

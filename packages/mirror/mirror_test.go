@@ -271,7 +271,7 @@ func TestLinkInTheTreeIsNotFollowed(t *testing.T) {
 func TestFailedFileHoldsBackIndexes(t *testing.T) {
 	w := newWorld(t, archive...)
 	w.mustRun()
-	w.change("pool/d: new", "pool/e: new too", "dists/one/InRelease: names d and e", "-pool/b/b_1.deb", "pool/f = pool/d")
+	w.change("pool/d: new", "pool/e: new too", "pool/a/a_1.deb: rebuilt under its name", "dists/one/InRelease: names d and e", "-pool/b/b_1.deb", "pool/f = pool/d")
 	w.upstream.Fail = func(name string) error {
 		if name == "pool/d" {
 			return errors.New("read error")
@@ -285,6 +285,10 @@ func TestFailedFileHoldsBackIndexes(t *testing.T) {
 	got, _ := os.ReadFile(filepath.Join(w.job.Tree, "dists/one/InRelease"))
 	if string(got) != "release one" || !w.has("pool/e") || !w.has("pool/b/b_1.deb") || w.has("pool/f") {
 		t.Errorf("after a partial run: InRelease %q, report %+v", got, r)
+	}
+	// What the index there names stays as it is named.
+	if got, _ := os.ReadFile(filepath.Join(w.job.Tree, "pool/a/a_1.deb")); string(got) != "package a" {
+		t.Errorf("after a partial run a_1.deb is %q", got)
 	}
 	w.job.TolerateFailed = true
 	if r := w.mustRun(); r.Failed == nil || w.has("pool/d") || w.has("pool/f") || w.has("pool/b/b_1.deb") {

@@ -49,6 +49,9 @@ func Run(ctx context.Context, j Job, fetch func(context.Context, Job) (Outcome, 
 			return r, err
 		}
 	}
+	if r.Full {
+		return r, r.Failed
+	}
 	if !r.Outcome.Complete {
 		return r, fmt.Errorf("%w: %w", ErrPart, r.Failed)
 	}

@@ -40,6 +40,9 @@ type stage struct {
 	lock *os.File
 }
 
+// neverSec is in 1901: a time that a file system can hold, and a file hardly has.
+const neverSec = -1 << 31
+
 const (
 	newDir       = "new"
 	proposalFile = "proposal"
@@ -182,6 +185,16 @@ func (s *stage) leftovers(root *tree.Root) (map[string]int64, error) {
 		}
 	}
 	return left, nil
+}
+
+// unfinished gives a leftover a time that no file of upstream's has: the next
+// checkpoint makes safe what there is of it, which may not be what it seems.
+func (s *stage) unfinished(name string) error {
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: neverSec}}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, s.path(name), times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("prepare stage: %s: %w", name, err)
+	}
+	return nil
 }
 
 // discard removes leftovers that no plan wants any more.

@@ -197,8 +197,42 @@ func TestUnsyncedStageIsFetchedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.job.Fault = nil
+	// A transfer that breaks off makes safe what there is, but not right.
+	w.upstream.Cut = 1
+	if _, err := w.run(); !errors.Is(err, mirrortest.ErrCut) {
+		t.Fatalf("error = %v", err)
+	}
+	w.upstream.Cut = 0
 	w.mustRun()
 	w.same()
+}
+
+// What is due goes although nothing new fits. What is gone since then stays: the
+// indexes that are served name it.
+func TestNoRoomStillDeletes(t *testing.T) {
+	w := newWorld(t, archive...)
+	w.job.Grace = time.Hour
+	w.mustRun()
+	w.change("-pool/b/b_1.deb")
+	w.mustRun()
+	w.now = w.now.Add(2 * time.Hour)
+	w.change("pool/d: new", "dists/one/InRelease: names d", "-dists/one/main/by-hash/x")
+	reserve := w.job.Reserve
+	for range 2 {
+		w.job.Reserve = 1 << 60
+		if _, err := w.run(); !errors.Is(err, ErrFull) {
+			t.Errorf("error = %v, want %v", err, ErrFull)
+		}
+		got, _ := os.ReadFile(filepath.Join(w.job.Tree, "dists/one/InRelease"))
+		if w.has("pool/b/b_1.deb") || w.has("pool/d") || !w.has("dists/one/main/by-hash/x") || string(got) != "release one" || len(w.job.Gone) != 0 {
+			t.Errorf("without room: InRelease %q, tombstones %v", got, w.job.Gone)
+		}
+	}
+	w.job.Reserve = reserve
+	w.mustRun()
+	if !w.has("dists/one/main/by-hash/x") || len(w.job.Gone) != 1 {
+		t.Errorf("tombstones %v", w.job.Gone)
+	}
 }
 
 func TestCancelledRunEnds(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,18 +24,21 @@ var ErrFormat = errors.New("not a valid plan")
 type Header struct {
 	Project string
 	// Complete is false when some files could not be fetched: then the plan
-	// holds no index, no deletion and no tombstone.
+	// holds nothing that replaces something, no index, no deletion and no tombstone.
 	Complete bool
 }
 
 // Write writes the plan. stage names the staged content of an entry. Entries in
 // failed are left out, with the hard links to them; unless the plan is to be
 // complete all the same, so is everything that must not be published before
-// them.
+// them, and what would replace content that the indexes there name.
 func (p *Plan) Write(w io.Writer, projectName string, stage func(i int) string, failed map[int]bool, complete bool) error {
 	o := &output{w: bufio.NewWriterSize(w, 1<<16)}
 	o.line(fmt.Appendf(nil, "%s %q %t\n", magic, projectName, complete))
 	p.writeDirs(o)
+	if !complete {
+		failed = p.held(failed)
+	}
 	p.writePhase(o, project.Content, stage, failed)
 	if complete {
 		// A single file needs no help to appear at once.
@@ -55,6 +59,21 @@ func (p *Plan) Write(w io.Writer, projectName string, stage func(i int) string, 
 		return fmt.Errorf("write plan: %w", o.err)
 	}
 	return o.w.Flush()
+}
+
+// held adds what would replace content to what failed. Content that is only put
+// right is as the indexes have it.
+func (p *Plan) held(failed map[int]bool) map[int]bool {
+	held := maps.Clone(failed)
+	if held == nil {
+		held = map[int]bool{}
+	}
+	for _, name := range p.Replaced {
+		if i, ok := p.in.List.Find(name); ok && !slices.Contains(p.in.Distrust, name) {
+			held[i] = true
+		}
+	}
+	return held
 }
 
 // indexChanges counts the index files that are replaced or new.

@@ -19,6 +19,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -348,6 +349,18 @@ func Escapes(served string, safe bool) func(name, target string) bool {
 		up = strings.Count(served, "/") + 1
 	}
 	return func(name, target string) bool { return tree.Escapes(name, target, up) }
+}
+
+// Overdue leaves of the plan only the deletion of what earlier runs had found gone,
+// which no index that is served names any more, and reports whether there is any.
+// What is gone since this list is not carried: its indexes are not published.
+func (p *Plan) Overdue() bool {
+	known := func(name string) bool { _, ok := p.in.Gone[name]; return ok }
+	p.Drop = slices.DeleteFunc(p.Drop, func(name string) bool { return !known(name) })
+	maps.DeleteFunc(p.Gone, func(name string, _ time.Time) bool { return !known(name) })
+	clear(p.action)
+	p.Fetch, p.Replaced, p.ReplacedIndexes = nil, nil, nil
+	return len(p.Drop) > 0
 }
 
 // Unchanged reports whether there is nothing to publish: the tree is as the list

@@ -32,11 +32,12 @@ func (k *keeper) job(allowShrink bool) mirror.Job {
 		Stage:   filepath.Join(cfg.Stage, k.project.Name), Editions: k.service.editions(),
 		Dial: mirror.RsyncDialer(k.project, k.service.shared, 0, cfg.Log),
 		Gone: gone, Grace: cfg.Grace, Reserve: cfg.Reserve, AllowShrink: allowShrink,
-		Distrust: k.wrong,
-		Tolerate: k.lasting(verify.ErrInconsistent, patienceInconsistent), TolerateFailed: k.lasting(mirror.ErrPart, patienceFailed),
-		GiveUp: k.state.Failures >= patiencePublish,
-		Own:    mirror.OwnNames(k.own()),
-		Now:    time.Now, Wait: mirror.Wait, Log: cfg.Log,
+		Distrust:       k.wrong,
+		Tolerate:       k.state.Inconsistent.Lasts(patienceInconsistent, leastInconsistent, time.Now()),
+		TolerateFailed: k.state.Part.Lasts(patienceFailed, leastFailed, time.Now()),
+		GiveUp:         k.state.Failures >= patiencePublish,
+		Own:            mirror.OwnNames(k.own()),
+		Now:            time.Now, Wait: mirror.Wait, Log: cfg.Log,
 		Progress: func(status.Progress) {}, Fault: mirror.Faults(cfg.Cmdline, k.hangs),
 	}
 }
@@ -93,21 +94,28 @@ func (k *keeper) told(r *mirror.Report) {
 	}
 }
 
-// After that many failed runs what upstream shows is taken for its lasting state:
-// with the growing pauses files that it fails to send are waited for some
-// minutes, indexes that do not fit together about five hours.
+// After that many runs that have shown it, and that long, what upstream shows is
+// taken for its lasting state: with the growing pauses files that it fails to send
+// are waited for some minutes, indexes that do not fit together about five hours.
+// Runs that failed for another reason say nothing, and pushes can make runs follow
+// each other at once.
 const (
 	patienceFailed       = 5
+	leastFailed          = 3 * time.Minute
 	patienceInconsistent = 13
+	leastInconsistent    = 4 * time.Hour
 	// patiencePublish is for an interrupted publish that fails for a reason of
 	// which it is not known whether it lasts; again about five hours.
 	patiencePublish = 13
 )
 
-// lasting reports whether holding indexes back does more harm than publishing
-// them.
-func (k *keeper) lasting(reason error, patience int) bool {
-	return k.state.Failures >= patience && strings.Contains(k.state.ErrorMsg, reason.Error())
+// sighted counts what a run that failed has shown. A worker's error is only text.
+func (k *keeper) sighted(err error) {
+	for reason, seen := range map[error]*status.Seen{mirror.ErrPart: &k.state.Part, verify.ErrInconsistent: &k.state.Inconsistent} {
+		if strings.Contains(err.Error(), reason.Error()) {
+			seen.Again(k.state.LastEnded)
+		}
+	}
 }
 
 // run does one run, keeps the state up to date, and returns the pause after it.
@@ -198,7 +206,7 @@ func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
 		s.Status = status.Idle
 		k.wrong = nil
 		if r.Failed == nil {
-			s.ErrorMsg, s.Failures = "", 0
+			s.ErrorMsg, s.Failures, s.Part, s.Inconsistent = "", 0, status.Seen{}, status.Seen{}
 		} else { // tolerated, and again tomorrow
 			s.ErrorMsg = oneLine(fmt.Errorf("%w, published without: %w", mirror.ErrPart, r.Failed))
 			cfg.Log.Warn(name+": incomplete", "err", s.ErrorMsg)
@@ -213,6 +221,7 @@ func (k *keeper) finish(ctx context.Context, r mirror.Report, err error) {
 	default:
 		s.Status, s.ErrorMsg = status.Failed, oneLine(err)
 		s.Failures++
+		k.sighted(err)
 		cfg.Log.Warn(name+": failed", "err", err, "failures", s.Failures)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"micromirror/packages/mirror"
 	"micromirror/packages/mirror/mirrortest"
 	"micromirror/packages/mirror/status"
+	"micromirror/packages/mirror/verify"
 	"micromirror/packages/node"
 	"micromirror/packages/project"
 )
@@ -116,6 +117,62 @@ func TestLastingFailureIsTolerated(t *testing.T) {
 			t.Errorf("state = %+v", s)
 		}
 	})
+}
+
+// What upstream shows once, after runs that failed for another reason, or many times
+// within a minute, does not last.
+func TestPassingInconsistencyIsNotTolerated(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails  func(run int) error
+		pushes int
+	}{
+		"after an outage": {func(run int) error {
+			if run <= 20 {
+				return errors.New("no route to host")
+			}
+			return verify.ErrInconsistent
+		}, 0},
+		"pushed again and again": {func(int) error { return verify.ErrInconsistent }, 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				runs, seen, over := 0, 0, false
+				var at time.Time // since when it is seen
+				cfg := newConfig(t, nil, "demo")
+				cfg.Fetch = func(_ context.Context, j mirror.Job) (mirror.Outcome, error) {
+					if lasts := seen >= patienceInconsistent && time.Since(at) >= leastInconsistent; j.Tolerate && !lasts {
+						t.Errorf("tolerated in run %d, after it was seen %d times in %s", runs+1, seen, time.Since(at))
+					}
+					if over = over || j.Tolerate; over {
+						return mirror.Outcome{Listed: time.Now(), Complete: true}, nil
+					}
+					runs++
+					err := c.fails(runs)
+					if errors.Is(err, verify.ErrInconsistent) {
+						if seen++; seen == 1 {
+							at = time.Now()
+						}
+					}
+					return mirror.Outcome{Listed: time.Now(), Failed: err}, nil
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				s := New(cfg)
+				runLoops(ctx, s)
+				for range c.pushes {
+					time.Sleep(time.Second)
+					if err := s.Trigger("demo", false); err != nil {
+						t.Error(err)
+					}
+				}
+				time.Sleep(48 * time.Hour)
+				cancel()
+				synctest.Wait()
+				if s := status.Load(cfg.State, "demo"); s.Status != status.Idle || s.Inconsistent.Runs != 0 {
+					t.Errorf("state = %+v", s)
+				}
+			})
+		})
+	}
 }
 
 func TestTriggersDuringARunCauseOneMore(t *testing.T) {

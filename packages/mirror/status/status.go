@@ -61,11 +61,33 @@ type State struct {
 	ErrorMsg    string    `json:"error_msg"`
 	// Failures counts failed runs in a row.
 	Failures int `json:"failures"`
+	// Part and Inconsistent count, since the last whole run, those that ended
+	// because upstream did not send files, or because indexes do not fit together.
+	Part         Seen `json:"part,omitzero"`
+	Inconsistent Seen `json:"inconsistent,omitzero"`
 	// Serving is false while the tree may be inconsistent, and while the project's
 	// rule takes it out of service: httpd then answers 503 for this project.
 	Serving bool `json:"serving"`
 	// OutOfService is the rule's reason.
 	OutOfService string `json:"out_of_service,omitempty"`
+}
+
+// Seen says how often upstream has shown something, and since when.
+type Seen struct {
+	Runs  int       `json:"runs"`
+	Since time.Time `json:"since"`
+}
+
+// Again counts another time.
+func (s *Seen) Again(now time.Time) {
+	if s.Runs++; s.Runs == 1 || s.Since.After(now) {
+		s.Since = now
+	}
+}
+
+// Lasts reports whether it was seen so often, over so long at least.
+func (s Seen) Lasts(runs int, least time.Duration, now time.Time) bool {
+	return s.Runs >= runs && now.Sub(s.Since) >= least
 }
 
 // Progress is where a run is.

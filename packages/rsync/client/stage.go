@@ -68,7 +68,13 @@ func (w *stageWriter) open(dest string, resume bool) error {
 	if err := w.chdir(path.Clean(dir)); err != nil {
 		return err
 	}
-	fd, err := unix.Openat(int(w.dir.Fd()), base, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, err := unix.Openat(int(w.dir.Fd()), base, flags, 0o600)
+	if errors.Is(err, unix.EACCES) { // complete once, with a mode that upstream gave it
+		if err = unix.Unlinkat(int(w.dir.Fd()), base, 0); err == nil {
+			fd, err = unix.Openat(int(w.dir.Fd()), base, flags, 0o600)
+		}
+	}
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: dest, Err: err}
 	}
