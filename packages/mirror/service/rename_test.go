@@ -78,6 +78,23 @@ func TestHeirs(t *testing.T) {
 	}
 }
 
+// A project that is to be served elsewhere is not fresh there.
+func TestProjectAtAnotherPath(t *testing.T) {
+	cfg := newConfig(t, nil, "demo")
+	now := time.Now().Truncate(time.Second)
+	for path, want := range map[string]time.Time{"demo": now, "linux/demo": {}} {
+		s := status.State{Name: "demo", Status: status.Idle, Path: path, LastUpdate: now, NextSchedule: now.Add(time.Hour), Serving: true}
+		if err := s.Save(cfg.State); err != nil {
+			t.Fatal(err)
+		}
+		k := New(cfg).keepers["demo"]
+		k.load()
+		if due := k.first() == 0; !k.state.LastUpdate.Equal(want) || due != want.IsZero() || k.state.Path != "demo" {
+			t.Errorf("state from %s: %+v, due %v", path, k.state, due)
+		}
+	}
+}
+
 // What is left to do of a publish outlives a configuration without the project, as
 // long as the tree does.
 func TestUnfinishedPublishOfAProjectThatIsNotHosted(t *testing.T) {

@@ -274,6 +274,9 @@ type keeper struct {
 
 func (k *keeper) load() {
 	s := status.Load(k.service.cfg.State, k.project.Name)
+	if s.Path != "" && s.Path != k.project.Path { // where it is to be now there is nothing yet
+		s = status.State{Name: k.project.Name, Status: status.Never, Serving: true}
+	}
 	s.Title, s.Path = k.project.Title, k.project.Path
 	s.Upstream = "rsync://" + k.project.Upstream.Host + "/" + k.project.Upstream.Module + "/" + k.project.Upstream.Path
 	if s.Status == status.Syncing { // the last run was cut off
