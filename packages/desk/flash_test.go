@@ -38,6 +38,9 @@ func TestFlash(t *testing.T) {
 	if !strings.Contains(o.stderr.String(), "Everything on it will be lost") || !strings.Contains(o.stderr.String(), "verify") {
 		t.Errorf("progress:\n%s", o.stderr.String())
 	}
+	if info, err := os.Stat(disk); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file with the node's key: %v, %v", info.Mode(), err)
+	}
 	first := keyOn(t, disk)
 	host, err := manage.HostKey(first)
 	if err != nil {

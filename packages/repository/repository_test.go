@@ -94,6 +94,8 @@ func TestReleaseOnce(t *testing.T) {
 	}
 	_, _, err := b.AddRelease(t.Context(), testRelease(t, "1", "other", b.clock))
 	wantError(t, err, "add release 1", "other content", "new version")
+	_, _, err = b.AddRelease(t.Context(), testRelease(t, "9", "", b.clock.Add(25*time.Hour)))
+	wantError(t, err, "add release 9", "25h0m0s from now", "clock")
 	b.must(os.WriteFile(filepath.Join(dir, release.KernelFile), []byte("damaged"), 0o644))
 	_, _, err = b.AddRelease(t.Context(), dir)
 	wantError(t, err, release.KernelFile)
