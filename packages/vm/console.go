@@ -160,6 +160,13 @@ func (c *console) all() []Line {
 	return slices.Clone(c.lines)
 }
 
+// unended is the line that is being written, if there is one.
+func (c *console) unended() (Line, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Line{c.cycle, time.Since(c.origin), clean(c.partial)}, len(c.partial) > 0
+}
+
 func (c *console) tail(n int) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

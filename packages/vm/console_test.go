@@ -48,6 +48,16 @@ func TestConsoleLines(t *testing.T) {
 	}
 }
 
+// What a machine wrote last need not have ended its line.
+func TestConsoleUnendedLine(t *testing.T) {
+	if l, ok := onConsole("one\n").unended(); ok {
+		t.Errorf("unended %q", l.Text)
+	}
+	if l, ok := onConsole("one\n", "\x1b[0mtw").unended(); !ok || l.Text != "tw" || l.Cycle != 1 {
+		t.Errorf("unended %+v, %v", l, ok)
+	}
+}
+
 func TestConsoleStampsAndCycles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

@@ -86,6 +86,9 @@ func (m *Machine) Keep(dir string) error {
 	for _, l := range m.Console() {
 		fmt.Fprintf(&log, "%d %s\n", l.Cycle, l)
 	}
+	if l, ok := m.console.unended(); ok {
+		fmt.Fprintf(&log, "%d %s (unended)\n", l.Cycle, l)
+	}
 	fmt.Fprintf(&report, "%s %s\n\n", qemuBinary, strings.Join(m.args, " "))
 	for _, e := range m.Events() {
 		fmt.Fprintf(&report, "%d %8.2f %s %s\n", e.Cycle, e.At.Seconds(), e.Name, e.Data)
