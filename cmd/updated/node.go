@@ -140,7 +140,7 @@ func kept() []supervise.Kept {
 		{Dir: layout.NodeDir, Mode: 0o600, Only: []string{node.SecretFile}},
 		{Dir: layout.NodeDir, Mode: 0o600, Only: []string{node.KeyFile}, Valid: isKey},
 		// Not order.json: one that is over must not come back.
-		{Prefix: "acme/", Dir: layout.AcmeDir, UID: layout.AcmeD, Mode: 0o600, PEM: true, Only: []string{"account.key", certificate.File, "attempts.json"}},
+		{Prefix: "acme/", Dir: layout.AcmeDir, UID: layout.AcmeD, Mode: 0o600, Valid: supervise.WholePEM, Only: []string{"account.key", certificate.File, "attempts.json"}},
 		{Prefix: "update/", Dir: layout.StateDir + "/updated", Mode: 0o644, Only: []string{"supervise.json", "update.json", "boot.json"}},
 	}
 }

@@ -20,9 +20,8 @@ func (d *desk) rollbackCommand() *cobra.Command {
 		Short: "emergency: let the nodes go back to an older release",
 		Long: `Sign an emergency downgrade: all nodes, or those of --only, take the older release at
 their next look, within 80 minutes, without waiting for their maintenance window.
-The release must still be in the repository. A node on which it failed
-three times does not take it, and one that is on trial or unhealthy only when that
-is over.`,
+The release must still be in the repository. A node on which it failed three times
+does not take it, and one that is on trial or unhealthy only when that is over.`,
 		Example: "  mirrorctl rollback 2026.11.1-0123abcdef --fleet fleet",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

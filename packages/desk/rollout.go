@@ -22,8 +22,8 @@ func (d *desk) rolloutCommand() *cobra.Command {
 		Long: `Decide which nodes take a release. It begins with the canaries; each further wave,
 10, 50 and 100 percent of the nodes, opens only by "mirrorctl rollout next", and
 that only when every canary itself reports the release in good health for the
-soak time, and still synchronises and hears of updates. Without it nothing advances: a bad release ends with the canaries,
-which go back by themselves.`,
+soak time, and still synchronises and hears of updates. Without it nothing
+advances: a bad release ends with the canaries, which go back by themselves.`,
 	}
 	c.AddCommand(d.startCommand(), d.nextCommand(), d.statusCommand(), d.haltCommand())
 	return c

@@ -74,7 +74,7 @@ func repairAndGrow(f file, sectors uint64) (_ *Table, changed bool, err error) {
 			return nil, false, errors.Join(err, backupErr)
 		}
 		// The backup is the only good copy: leave it alone until there are two.
-		if err := writeFront(f, backup, backup.primary(), SectorSize); err != nil {
+		if err := writePart(f, backup, backup.primary(), SectorSize); err != nil {
 			return nil, false, err
 		}
 		t, changed = backup, true
@@ -91,20 +91,18 @@ func repairAndGrow(f file, sectors uint64) (_ *Table, changed bool, err error) {
 // disk, the primary copy. At any moment one of the two is complete. A sector that
 // cannot be read is written: the disk puts another in its place.
 func update(f file, t *Table) (changed bool, err error) {
-	atEnd := func(f file, _ *Table, b []byte, off int64) error { return writeSynced(f, b, off) }
 	for _, part := range []struct {
-		data  []byte
-		off   int64
-		write func(f file, t *Table, b []byte, off int64) error
+		data []byte
+		off  int64
 	}{
-		{t.backup(), t.backupOffset(), atEnd},
-		{t.primary(), SectorSize, writeFront},
-		{protectiveMBR(t.Sectors), mbrOffset, writeFront},
+		{t.backup(), t.backupOffset()},
+		{t.primary(), SectorSize},
+		{protectiveMBR(t.Sectors), mbrOffset},
 	} {
 		if same(f, part.data, part.off) {
 			continue
 		}
-		if err := part.write(f, t, part.data, part.off); err != nil {
+		if err := writePart(f, t, part.data, part.off); err != nil {
 			return changed, err
 		}
 		changed = true
@@ -116,12 +114,12 @@ func update(f file, t *Table) (changed bool, err error) {
 // in, up to a multiple of any sector's or cache's size: those behind LBA 33 are free.
 const frontSectors = 40
 
-// writeFront writes a part of what lies before the partitions. Where a sector cannot
-// be read the kernel refuses to write a part of the 4 KiB block that it is in: then
-// all is written. The backup must be complete.
-func writeFront(f file, t *Table, b []byte, off int64) error {
+// writePart writes a part of the table. Where a sector cannot be read the kernel
+// refuses to write a part of the 4 KiB block that it is in: then all is written that
+// lies before the partitions. The backup must be complete by then.
+func writePart(f file, t *Table, b []byte, off int64) error {
 	err := writeSynced(f, b, off)
-	if !errors.Is(err, syscall.EIO) {
+	if !errors.Is(err, syscall.EIO) || off >= frontSectors*SectorSize {
 		return err
 	}
 	front := make([]byte, frontSectors*SectorSize)

@@ -28,10 +28,7 @@ type Kept struct {
 	UID    int // owner of what is restored
 	Mode   fs.FileMode
 	Only   []string // these files; all if empty
-	// PEM says that what is not JSON is keys and certificates in PEM form, so that
-	// damage shows.
-	PEM bool
-	// Valid, if set, tells damage in what is not JSON.
+	// Valid, if set, tells damage in what is not JSON, such as WholePEM.
 	Valid func(content []byte) bool
 	// Last is restored after everything else: who waits for it reads the rest, too.
 	Last bool
@@ -52,11 +49,11 @@ func (k Kept) usable(name string, content []byte) bool {
 	case path.Ext(name) == ".json":
 		return json.Valid(content)
 	}
-	return (!k.PEM || wholePEM(content)) && (k.Valid == nil || k.Valid(content))
+	return k.Valid == nil || k.Valid(content)
 }
 
-// wholePEM reports whether there is nothing but keys and certificates.
-func wholePEM(content []byte) bool {
+// WholePEM reports whether there is nothing but keys and certificates in PEM form.
+func WholePEM(content []byte) bool {
 	for len(bytes.TrimSpace(content)) > 0 {
 		block, rest := pem.Decode(content)
 		if block == nil || !bytes.HasPrefix(content, []byte("-----BEGIN ")) {

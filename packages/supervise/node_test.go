@@ -289,7 +289,7 @@ func TestDamagedCertificateComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	dev, dir := partition(t), t.TempDir()
-	kept := []Kept{{Prefix: "acme/", Dir: dir, UID: os.Getuid(), Mode: 0o600, PEM: true}}
+	kept := []Kept{{Prefix: "acme/", Dir: dir, UID: os.Getuid(), Mode: 0o600, Valid: WholePEM}}
 	for name, content := range map[string]string{
 		"half": string(good[:len(good)/2]), "noise": "\x00\xff", "a page of zeros": string(make([]byte, 4096)),
 		"a letter": strings.Replace(string(good), "MI", "MJ", 1), "something before": "x\n" + string(good),

@@ -143,6 +143,16 @@ func (f *fleet) publish(version string) {
 	f.decide(rollout.Rollout{Version: version, Percent: 100})
 }
 
+// failsAt is a fault: the step at a point fails each time.
+func failsAt(where string) func(ctx context.Context, point string) error {
+	return func(_ context.Context, point string) error {
+		if point == where {
+			return errors.New("ordered by a test")
+		}
+		return nil
+	}
+}
+
 // tempDir is in memory where that is possible: flushing a busy disk takes long.
 func tempDir(t *testing.T) string {
 	t.Helper()

@@ -1,9 +1,7 @@
 package update
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,12 +121,7 @@ func TestDowngradeWithdrawnBeforeItsFirstWrite(t *testing.T) {
 	b.boot()
 	f.publish("2026.11.02")
 	b.settle()
-	b.fault = func(_ context.Context, point string) error {
-		if point == "installing" {
-			return errors.New("ordered by a test")
-		}
-		return nil
-	}
+	b.fault = failsAt("installing")
 	b.start()
 	f.decide(rollout.Rollout{Version: "2026.11.01", Percent: 100, Emergency: true})
 	b.settle()

@@ -1,7 +1,6 @@
 package update
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -22,12 +21,7 @@ func TestWithdrawnBeforeItWasNoted(t *testing.T) {
 	f := newFleet(t)
 	b := f.newBox("one", "2026.11.01")
 	b.window = night
-	b.fault = func(_ context.Context, point string) error {
-		if point == "installed" {
-			return errors.New("ordered by a test")
-		}
-		return nil
-	}
+	b.fault = failsAt("installed")
 	b.boot()
 	f.publish("2026.11.02")
 	b.settle()
@@ -54,12 +48,7 @@ func TestWithdrawnBeforeItWasWritten(t *testing.T) {
 	f.publish("2026.11.02")
 	b.settle()
 	b.runs("2026.11.02")
-	b.fault = func(_ context.Context, point string) error {
-		if point == "installing" {
-			return errors.New("ordered by a test")
-		}
-		return nil
-	}
+	b.fault = failsAt("installing")
 	b.start()
 	f.publish("2026.11.03")
 	b.settle()
